@@ -1,0 +1,141 @@
+"""Augmentations that mix a batch, on the device: pure functions, then what configs name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+Mixed = tuple[torch.Tensor, torch.Tensor]
+
+
+def mixup(images: torch.Tensor, targets: torch.Tensor, lam: float,
+          partner: torch.Tensor) -> Mixed:
+    """Convex combination of a batch with a permutation of itself.
+
+    Args:
+        images: (B, 3, H, W), normalised; not changed.
+        targets: (B, K), rows sum to one; not changed.
+        lam: weight of the image itself, in [0, 1].
+        partner: (B,) int64, index of each image's partner.
+
+    Returns:
+        Mixed images and targets, of the same shapes.
+
+    Source: Zhang et al. 2018, eq. 2.
+    """
+    return (torch.lerp(images[partner], images, lam), torch.lerp(targets[partner], targets, lam))
+
+
+def cutmix_box(height: int, width: int, lam: float,
+               centre: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The rectangle (y1, y2, x1, x2) of area share 1 - lam, clipped at the border.
+
+    Source: Yun et al. 2019, eq. 2.
+    """
+    cut_h, cut_w = int(height * math.sqrt(1 - lam)), int(width * math.sqrt(1 - lam))
+    y, x = centre
+    return (max(y - cut_h // 2, 0), min(y + cut_h // 2, height),
+            max(x - cut_w // 2, 0), min(x + cut_w // 2, width))
+
+
+def cutmix(images: torch.Tensor, targets: torch.Tensor, box: tuple[int, int, int, int],
+           partner: torch.Tensor) -> Mixed:
+    """Paste a rectangle of each image's partner; targets mix by the area really pasted.
+
+    Args:
+        images: (B, 3, H, W); not changed.
+        targets: (B, K), rows sum to one; not changed.
+        box: (y1, y2, x1, x2) in pixels, half-open, within the image.
+        partner: (B,) int64.
+
+    Source: Yun et al. 2019; lambda recomputed from the clipped box, as in its code.
+    """
+    y1, y2, x1, x2 = box
+    mixed = images.clone()
+    mixed[:, :, y1:y2, x1:x2] = images[partner, :, y1:y2, x1:x2]
+    lam = 1 - (y2 - y1) * (x2 - x1) / (images.shape[-2] * images.shape[-1])
+    return mixed, torch.lerp(targets[partner], targets, lam)
+
+
+class BatchAugment(nn.Module):
+    """Base of the batch augments: decides per batch whether to act, and draws.
+
+    Args:
+        alpha: of Beta(alpha, alpha), from which lambda is drawn; > 0.
+        probability: share of batches that are mixed, in [0, 1].
+    """
+
+    def __init__(self, alpha: float, probability: float = 1.0) -> None:
+        super().__init__()
+        if alpha <= 0 or not 0 <= probability <= 1:
+            raise ValueError(f'alpha {alpha} must be > 0, probability {probability} in [0, 1]')
+        self.alpha, self.probability = alpha, probability
+
+    def forward(self, images: torch.Tensor, targets: torch.Tensor, rng: np.random.Generator,
+                strength: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """Mix a batch; also says whether it did.
+
+        Args:
+            images: (B, 3, H, W).
+            targets: (B, K).
+            rng: every draw comes from it.
+            strength: in [0, 1], of gradual weakening; 0 never mixes.
+        """
+        if strength <= 0 or rng.random() >= self.chance(strength):
+            return images, targets, False
+        lam = float(rng.beta(*2 * [self.concentration(strength)]))
+        partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+        return *self.mix(images, targets, lam, partner, rng), True
+
+    def chance(self, strength: float) -> float:
+        return self.probability
+
+    def concentration(self, strength: float) -> float:
+        return self.alpha
+
+    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: float,
+            partner: torch.Tensor, rng: np.random.Generator) -> Mixed:
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class RefAugMixup(BatchAugment):
+    """Mixup: one lambda and one permutation a batch. Weakened, its alpha shrinks."""
+
+    def concentration(self, strength: float) -> float:
+        return self.alpha * strength
+
+    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: float,
+            partner: torch.Tensor, rng: np.random.Generator) -> Mixed:
+        return mixup(images, targets, lam, partner)
+
+
+@MODELS.register_module()
+class RefAugCutMix(BatchAugment):
+    """CutMix: one box and one permutation a batch. Weakened, it acts more rarely."""
+
+    def __init__(self, alpha: float = 1.0, probability: float = 0.5) -> None:
+        super().__init__(alpha, probability)
+
+    def chance(self, strength: float) -> float:
+        return self.probability * strength
+
+    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: float,
+            partner: torch.Tensor, rng: np.random.Generator) -> Mixed:
+        height, width = images.shape[-2:]
+        centre = int(rng.integers(height)), int(rng.integers(width))
+        return cutmix(images, targets, cutmix_box(height, width, lam, centre), partner)
+
+
+def apply_one(augments: Sequence[BatchAugment], images: torch.Tensor, targets: torch.Tensor,
+              rng: np.random.Generator, strength: float) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """One of several batch augments, drawn uniformly; none where the list is empty."""
+    if not augments:
+        return images, targets, False
+    chosen = augments[int(rng.integers(len(augments)))]
+    return chosen(images, targets, rng, strength)

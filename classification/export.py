@@ -1,0 +1,52 @@
+"""The end of a stage 1 run: its backbones go into the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from classification.refinement import AUGMENTED, AUGMENTED_WEIGHTS
+from refaug_det.backbones import zoo
+from refaug_det.backbones.zoo import BackboneCard, BackboneSpec
+from refaug_det.runs import history
+from refaug_det.runs.records import RunRecord
+
+
+def spec_of(classifier: Any) -> BackboneSpec:
+    """What a detector must know of a classifier's network and of its input."""
+    network, pixels = classifier.network, classifier.data_preprocessor
+    return BackboneSpec(network.architecture, network.width, network.out_channels,
+                        network.out_strides, pixels.mean, pixels.std, 'RGB')
+
+
+def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name: str, *,
+                       overwrite: bool = False) -> list[BackboneCard]:
+    """Register what a finished run has to give.
+
+    A run with a refinement phase gives `NAME-augmented` (the weights before
+    the switch) and `NAME-refined`; another run gives `NAME`.
+
+    Raises:
+        UserError: the zoo holds other weights under a name.
+    """
+    from safetensors.torch import load_file
+
+    rows, spec = history.read(work_dir), spec_of(classifier)
+    states = {'': (classifier.network.backbone_state(), rows[-1])}
+    augmented = work_dir / AUGMENTED_WEIGHTS
+    if augmented.is_file():
+        before = load_file(augmented)
+        keys = classifier.network.backbone_state()
+        states = {'-augmented': ({k: before[f'network.{k}'] for k in keys},
+                                 [row for row in rows if row['phase'] == AUGMENTED][-1]),
+                  '-refined': states['']}
+    cards = []
+    for suffix, (weights, row) in states.items():
+        provenance = dict(run=record.id, config=record.config, config_digest=record.config_digest,
+                          seed=record.seed, epoch=row['epoch'],
+                          phase=row['phase'] if augmented.is_file() else None,
+                          augmentation_ended=suffix == '-refined')
+        cards.append(zoo.register(f'{name}{suffix}', weights, spec, provenance=provenance,
+                                  metrics=history.test_metrics(row), overwrite=overwrite))
+    return cards
+

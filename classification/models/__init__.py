@@ -1,0 +1,1 @@
+"""Classifier networks: images to logits, and what of them a detector can use."""

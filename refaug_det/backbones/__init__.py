@@ -1,0 +1,1 @@
+"""What passes from stage 1 to stage 2: weights with a card."""

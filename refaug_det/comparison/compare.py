@@ -1,0 +1,244 @@
+"""Run records -> rows of a table. A pure function of `run.json` files, nothing else.
+
+A row is a backbone, a trial is a seed. What cannot be compared is refused (`trials`);
+what is missing, failed or left out is counted and shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refaug_det.comparison import trials
+from refaug_det.comparison.trials import Seed, Trials
+from refaug_det.errors import UserError
+from refaug_det.runs.records import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRIC = 'AP50 (11-point)'
+BASELINE = 'standard'
+NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backbone.
+
+    Attributes:
+        backbone: its name.
+        sha256: digest of its weights; None where no record says.
+        values: seed -> metric (AP in percent), finished trials only.
+        expected: every seed seen in any row, sorted.
+        mean: over `values`; None without values.
+        sd: sample standard deviation (ddof = 1); None with fewer than 2 values.
+        difference: mean less the baseline's; None in the baseline's own row.
+        standard_error: of the difference, sqrt(sd1^2 / n1 + sd2^2 / n2) (Welch); None
+            where either row has fewer than 2 values.
+        failed, interrupted, running: runs that did not finish; never averaged.
+        unmeasured: finished trials without a value of this metric.
+    """
+
+    backbone: str
+    sha256: str | None
+    values: Mapping[Seed, float]
+    expected: tuple[Seed, ...]
+    mean: float | None
+    sd: float | None
+    difference: float | None
+    standard_error: float | None
+    failed: int
+    interrupted: int
+    running: int
+    unmeasured: int
+
+    @property
+    def n(self) -> int:
+        """Trials that the mean is over."""
+        return len(self.values)
+
+    @property
+    def missing(self) -> tuple[Seed, ...]:
+        """Seeds that some row has tried and this one has no value for."""
+        return tuple(seed for seed in self.expected if seed not in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows by falling mean (those without values last), and what a reader must know.
+
+    Attributes:
+        metric: what the rows' values are.
+        selection: which checkpoint was measured, such as `last epoch`.
+        fingerprint: of the protocol that all runs share.
+        baseline: name of the row that differences are against.
+        seeds: every seed seen, sorted.
+        rows: one per backbone.
+        classification_runs, copies, repeats, set_aside: records that are in no row, or
+            in it once only; see `refaug_det.comparison.trials.Trials`.
+        notes: what the finished runs' records note, and versions, devices and operators
+            in which they differ -> number of runs.
+    """
+
+    metric: str
+    selection: str
+    fingerprint: str
+    baseline: str
+    seeds: tuple[Seed, ...]
+    rows: tuple[Row, ...]
+    classification_runs: int = 0
+    copies: int = 0
+    repeats: int = 0
+    set_aside: int = 0
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able; a row's `values` are in the order of `seeds`."""
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        rows = []
+        for row in self.rows:
+            cells = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+            del cells['expected']
+            rows.append({**cells, 'n': row.n, 'missing': list(row.missing),
+                         'values': [row.values.get(seed) for seed in self.seeds]})
+        return {**out, 'seeds': list(self.seeds), 'notes': dict(self.notes), 'rows': rows}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per backbone, a column `seed S` per seed, NaN where a value is missing.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UserError('pandas is not installed', 'Comparison.to_frame',
+                            'pip install pandas, or use to_dict() or to_csv()') from None
+        from refaug_det.comparison import tables
+        return pd.DataFrame(tables.records(self))
+
+    def to_markdown(self) -> str:
+        """Title, table and footnotes in Markdown (GFM)."""
+        from refaug_det.comparison import tables
+        return tables.to_markdown(self)
+
+    def to_csv(self) -> str:
+        """Header and rows (RFC 4180), full precision, empty where a value is missing."""
+        from refaug_det.comparison import tables
+        return tables.to_csv(self)
+
+    def __str__(self) -> str:
+        from refaug_det.comparison import tables
+        return tables.to_text(self)
+
+
+def compare(paths: Iterable[Path | str], baseline: str | None = None,
+            metric: str | None = None) -> Comparison:
+    """Compare the finished detection runs in or below `paths`.
+
+    Args:
+        paths: run directories, folders that hold them, or `run.json` files.
+        baseline: backbone to take differences against. Default: the one whose name
+            contains "standard", if it is the only one, else the first by name.
+        metric: default `AP50 (11-point)`.
+
+    Raises:
+        UserError: see `refaug_det.comparison.trials.collect`; an unknown metric or
+            baseline.
+    """
+    found = trials.collect(paths)
+    finished = [record for seeds in found.results.values() for record in seeds.values()]
+    metric = _metric(metric, finished)
+    rows = _rows(found, metric)
+    name = _baseline(baseline, sorted(rows))
+    compared = [_against(rows[name], row) for row in rows.values()]
+    compared.sort(key=lambda row: (row.mean is None, -(row.mean or 0), row.backbone))
+    return Comparison(
+        metric=metric, selection=found.selection, fingerprint=found.fingerprint, baseline=name,
+        seeds=rows[name].expected, rows=tuple(compared),
+        classification_runs=found.classification_runs, copies=found.copies,
+        repeats=found.repeats, set_aside=found.set_aside, notes=_notes(finished))
+
+
+def _rows(found: Trials, metric: str) -> dict[str, Row]:
+    """Backbone -> row, not yet compared with the baseline."""
+    tried: set[Seed] = {seed for seeds in found.results.values() for seed in seeds}
+    tried |= {record.seed for record in found.unfinished if isinstance(record.seed, int)}
+    expected = tuple(sorted(tried, key=lambda seed: (seed is None, seed or 0)))
+    ends = Counter((trials.name_of(record), record.status) for record in found.unfinished)
+    rows = {}
+    for name in {*found.results, *(name for name, _ in ends)}:
+        results = found.results.get(name, {})
+        values = {seed: value for seed in expected if seed in results
+                  and (value := _value(results[seed], metric)) is not None}
+        rows[name] = Row(
+            name, found.weights.get(name), values, expected,
+            mean=statistics.fmean(values.values()) if values else None,
+            sd=statistics.stdev(values.values()) if len(values) > 1 else None,
+            difference=None, standard_error=None, failed=ends[name, 'failed'],
+            interrupted=ends[name, 'interrupted'], running=ends[name, 'running'],
+            unmeasured=len(results) - len(values))
+    return rows
+
+
+def _against(baseline: Row, row: Row) -> Row:
+    """The row with its difference to the baseline."""
+    if row is baseline or row.mean is None or baseline.mean is None:
+        return row
+    error = None
+    if row.sd is not None and baseline.sd is not None:
+        error = math.sqrt(row.sd**2 / row.n + baseline.sd**2 / baseline.n)
+    return dataclasses.replace(row, difference=row.mean - baseline.mean, standard_error=error)
+
+
+def _notes(finished: list[RunRecord]) -> dict[str, int]:
+    notes = Counter(note for record in finished for note in set(record.notes))
+    ran_on = [{**record.versions, 'device': record.device.get('name'),
+               'operators': record.operators} for record in finished]
+    for what in {key for one in ran_on for key in one}:
+        kinds = Counter(str(one.get(what)) for one in ran_on)
+        if len(kinds) > 1:
+            notes.update({f'{what}: {kind}': n for kind, n in kinds.items()})
+    return dict(sorted(notes.items()))
+
+
+def _metric(metric: str | None, finished: list[RunRecord]) -> str:
+    names = sorted({name for record in finished for name in record.metrics
+                    if _value(record, name) is not None},
+                   key=lambda name: ('/' in name, name))  # those of single classes last
+    wanted = METRIC if metric is None else metric
+    if wanted not in names:
+        raise UserError(f'no run has the metric {wanted!r}', '--metric',
+                        f'choose one of: {_listed(names)}' if names else
+                        'evaluate the detectors: no run has any metric')
+    return wanted
+
+
+def _value(record: RunRecord, metric: str) -> float | None:
+    value = record.metrics.get(metric)
+    return None if value is None else float(value)
+
+
+def _baseline(baseline: str | None, names: list[str]) -> str:
+    """The row to compare with; `names` are sorted."""
+    if baseline is None:
+        standard = [name for name in names if BASELINE in name.casefold()]
+        return standard[0] if len(standard) == 1 else names[0]
+    if baseline not in names:
+        near = difflib.get_close_matches(baseline, names, 1, 0)
+        raise UserError(f'no backbone is called {baseline!r}', '--baseline',
+                        f'did you mean {near[0]!r}? There are: {_listed(names)}')
+    return baseline
+
+
+def _listed(names: list[str]) -> str:
+    more = f' and {len(names) - NAMES_SHOWN} more' if len(names) > NAMES_SHOWN else ''
+    return ', '.join(map(trials.printable, names[:NAMES_SHOWN])) + more

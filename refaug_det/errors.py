@@ -1,0 +1,69 @@
+"""Errors that are written for the person who ran the command."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+
+EXIT_OK = 0
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Bad input: a config, a file or an option that a person can mend.
+
+    Args:
+        what: one sentence, what is wrong.
+        where: the file, object or key it concerns.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, where: object = '', fix: str = '') -> None:
+        if what.startswith('Caught UserError in DataLoader worker'):
+            what, where, fix = _from_worker(what)
+        self.what, self.where, self.fix = what, str(where), fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [f'error: {_one_line(self.what)}']
+        if self.where:
+            lines.append(f'  where: {_one_line(self.where)}')
+        if self.fix:
+            lines.append(f'  fix: {_one_line(self.fix)}')
+        return '\n'.join(lines)
+
+
+def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Turn a `UserError` into at most three lines on stderr and exit code 2."""
+
+    @functools.wraps(main)
+    def guarded(*args: object, **kwargs: object) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return EXIT_USER_ERROR
+        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+            sys.stderr.close()
+            return EXIT_OK
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            return EXIT_INTERRUPTED
+
+    return guarded
+
+
+def _from_worker(text: str) -> tuple[str, str, str]:
+    """torch rebuilds a worker's exception from its traceback; take the three parts out again."""
+    parts = {'error': '', 'where': '', 'fix': ''}
+    for line in text.rpartition('UserError: ')[2].splitlines():
+        name, _, value = line.strip().partition(': ')
+        if name in parts:
+            parts[name] = value
+    return parts['error'] or text, parts['where'], parts['fix']
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())

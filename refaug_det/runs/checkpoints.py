@@ -1,0 +1,126 @@
+"""Checkpoints of plain tensors: written whole, read without unpickling code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from refaug_det.errors import UserError
+from refaug_det.runs import files
+
+FORMAT = 1
+_NAME = re.compile(r'iter_(\d+)\.pth')
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside a distributed wrapper, or the model itself."""
+    return model.module if hasattr(model, 'module') else model
+
+
+def state_of(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
+    """All that a run needs to go on after `epoch` epochs and `iteration` iterations."""
+    return dict(
+        format=FORMAT, epoch=epoch, iteration=iteration, seed=runner.seed,
+        state_dict={k: v.detach().cpu() for k, v in unwrapped(runner.model).state_dict().items()},
+        optimizer=_to_cpu(runner.optim_wrapper.state_dict()),
+        param_schedulers=[_plain(s.state_dict()) for s in runner.param_schedulers or []])
+
+
+def save(runner: Any, epoch: int, iteration: int, keep: int = 2) -> None:
+    """Write `iter_N.pth` into the run directory, then remove all but the newest `keep`."""
+    if is_main_process():
+        directory = Path(runner.work_dir)
+        state = state_of(runner, epoch, iteration)
+        files.write_with(directory / f'iter_{iteration}.pth', lambda f: torch.save(state, f))
+        for path in _newest_first(directory)[keep:]:
+            path.unlink(missing_ok=True)
+    barrier()
+
+
+def newest_valid(directory: Path | str) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of a run directory that can be read, and its content."""
+    for path in _newest_first(Path(directory)):
+        try:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:  # torn or foreign: say so and try the older one
+            print(f'{path.name} cannot be read ({type(error).__name__}); trying an older one')
+            continue
+        if isinstance(state, dict) and state.get('format') == FORMAT:
+            return path, state
+    return None
+
+
+def restore(runner: Any, state: dict[str, Any]) -> None:
+    """Put a run where `state_of` found it.
+
+    Raises:
+        UserError: the checkpoint belongs to another model or seed.
+    """
+    if state['seed'] != runner.seed:
+        raise UserError(f'the run to resume has seed {state["seed"]}, not {runner.seed}',
+                        runner.work_dir, f'resume it with --seed {state["seed"]}')
+    try:
+        unwrapped(runner.model).load_state_dict(state['state_dict'], strict=True)
+    except RuntimeError as error:
+        raise UserError(f'the checkpoint is of another model: {str(error)[:200]}',
+                        runner.work_dir, 'resume with the config that wrote it') from None
+    runner.optim_wrapper.load_state_dict(state['optimizer'])
+    for scheduler, saved in zip(runner.param_schedulers or [], state['param_schedulers'],
+                                strict=True):
+        scheduler.load_state_dict(saved)
+    runner.train_loop._epoch, runner.train_loop._iter = state['epoch'], state['iteration']
+
+
+@HOOKS.register_module()
+class RefAugCheckpointHook(Hook):
+    """Saves at the end of every epoch, and every `interval_iters` iterations if given.
+
+    Args:
+        interval: epochs between checkpoints; the last epoch is always saved.
+        interval_iters: iterations between checkpoints inside an epoch.
+        keep: how many to keep.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = 1, interval_iters: int | None = None,
+                 keep: int = 2) -> None:
+        self.interval, self.interval_iters, self.keep = interval, interval_iters, keep
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        if self.interval_iters and self.every_n_train_iters(runner, self.interval_iters):
+            if batch_idx + 1 < len(runner.train_dataloader):  # the epoch's end saves itself
+                save(runner, runner.epoch, runner.iter + 1, self.keep)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            save(runner, runner.epoch + 1, runner.iter, self.keep)
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    found = [(int(m.group(1)), p) for p in directory.glob('iter_*.pth')
+             if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without the objects that only unpickling could rebuild."""
+    return {k: v for k, v in state.items()
+            if isinstance(v, (bool, int, float, str, list, tuple, type(None)))}
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {k: _to_cpu(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_to_cpu(v) for v in value)
+    return value

@@ -1,0 +1,192 @@
+"""Configs as checked data: loaded, overridden, every key known, comparable."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    WEIGHT_INITIALIZERS,
+    DefaultScope,
+)
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from refaug_det.errors import UserError
+
+_REGISTRIES = (MODELS, DATASETS, TRANSFORMS, HOOKS, LOOPS, METRICS, OPTIM_WRAPPERS, OPTIMIZERS,
+               PARAM_SCHEDULERS, DATA_SAMPLERS, WEIGHT_INITIALIZERS)
+# Names that OpenMMLab's own base configs leave behind, and those that mmengine reads.
+_VARIABLES = {'data_root', 'dataset_type', 'backend_args', 'train_pipeline', 'test_pipeline',
+              'val_pipeline', 'max_epochs', 'vis_backends', 'img_norm_cfg', 'image_size',
+              'norm_cfg', 'num_classes', 'custom_imports', 'env_cfg', 'sync_bn',
+              'find_unused_parameters', 'model_wrapper_cfg', 'compile', 'classes', 'metainfo',
+              'activation_checkpointing', 'efficient_conv_bn_eval'}
+_TOP_LEVEL = _VARIABLES | (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'})
+# Built by mmcv's layer factories, which take keys of their own out first.
+_LAYER_KEYS = {'norm_cfg', 'conv_cfg', 'act_cfg', 'upsample_cfg', 'init_cfg', 'nms'}
+_DATALOADER = set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
+    'num_batch_per_epoch'}
+# Keys that change how a run is executed or told, never what comes out.
+_NEUTRAL = ('work_dir', 'resume', 'log_level', 'log_processor', 'visualizer', 'vis_backends',
+            'launcher', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor',
+            'data_root', 'default_hooks.progress', 'default_hooks.logger', 'default_hooks.timer',
+            'default_hooks.checkpoint', 'env_cfg', 'experiment_name')
+
+
+def load(path: Path | str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and put `--cfg-options` into it.
+
+    Raises:
+        UserError: no such file, or Python or mmengine cannot read it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(
+            path.name, [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else [], 1)
+        raise UserError('no such config file', path,
+                        f'did you mean {path.parent / near[0]}?' if near else
+                        'see configs/cls and configs/det')
+    try:
+        cfg = Config.fromfile(str(path))
+        if options:
+            cfg.merge_from_dict(options)
+    except UserError:
+        raise
+    except Exception as error:  # a config is code: anything can go wrong in it
+        raise UserError(f'{type(error).__name__}: {str(error)[:300]}', path,
+                        'mend the config, or the --cfg-options') from None
+    return cfg
+
+
+def check_keys(cfg: Config | dict, where: object = '') -> None:
+    """Refuse every key that nothing reads, naming the nearest one that something does.
+
+    Checked are the top level, the dataloaders, and the arguments of every
+    `dict(type=...)` whose type is registered. A name of your own at the top
+    level may begin with an underscore.
+
+    Raises:
+        UserError: an unknown key or type.
+    """
+    values = cfg.to_dict() if isinstance(cfg, Config) else cfg
+    for key in values:
+        if not key.startswith('_'):
+            _require(key, _TOP_LEVEL, key, where)
+    scope = values.get('default_scope') or 'mmengine'
+    with DefaultScope.overwrite_default_scope(scope):
+        for path, node in _dicts(values):
+            if path and path[-1] in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+                for key in node:
+                    _require(key, _DATALOADER, '.'.join((*path, key)), where)
+            elif isinstance(node.get('type'), str) and not _LAYER_KEYS & set(path):
+                _check_arguments(node, '.'.join(path), where)
+
+
+def set_everywhere(cfg: Any, key: str, value: Any) -> int:
+    """Set `key` in every nested dict that has it; returns how many there were."""
+    found = 0
+    for _, node in _dicts(cfg):
+        if key in node:
+            node[key] = value
+            found += 1
+    return found
+
+
+def flat(values: Any) -> dict[str, Any]:
+    """Nested dicts and lists as one dict of `dotted.key -> leaf`."""
+    def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+        items = (node.items() if isinstance(node, dict) else
+                 enumerate(node) if isinstance(node, (list, tuple)) else ())
+        if not isinstance(node, (dict, list, tuple)) or not node:
+            yield path, node
+        for key, value in items:
+            yield from walk(value, f'{path}.{key}' if path else str(key))
+
+    return dict(walk(values, ''))
+
+
+def significant(values: dict) -> dict[str, Any]:
+    """The flat config without the keys that never change a result."""
+    return {key: value for key, value in flat(values).items() if not _neutral(key)}
+
+
+def differences(a: dict, b: dict) -> list[tuple[str, Any, Any]]:
+    """Keys at which two configs ask for different results; `None` where absent."""
+    left, right = significant(a), significant(b)
+    return [(key, left.get(key), right.get(key)) for key in sorted({*left, *right})
+            if left.get(key) != right.get(key)]
+
+
+def _neutral(key: str) -> bool:
+    parts = key.split('.')
+    return any(key == name or key.startswith(f'{name}.') or name in parts for name in _NEUTRAL)
+
+
+def _dicts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
+    if isinstance(node, Config):
+        node = node._cfg_dict
+    if isinstance(node, (dict, ConfigDict)):
+        yield path, node
+        for key, value in list(node.items()):
+            yield from _dicts(value, (*path, str(key)))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _dicts(value, (*path, str(number)))
+
+
+def _check_arguments(node: dict, path: str, where: object) -> None:
+    found = [cls for registry in _REGISTRIES if (cls := registry.get(node['type'])) is not None]
+    if not found:
+        return  # built outside these registries; it fails by name when it is built
+    known: set[str] = set()
+    for cls in found:
+        names = _arguments(cls)
+        if names is None:
+            return
+        known |= names
+    for key in node:
+        if key not in ('type', '_scope_'):
+            _require(key, known, f'{path}.{key}', where)
+
+
+def _arguments(cls: Any) -> set[str] | None:
+    """Names a class's constructor takes, followed through **kwargs; None if open-ended."""
+    names: set[str] = set()
+    for base in (cls.__mro__ if inspect.isclass(cls) else (cls,)):
+        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
+        if function is None:
+            continue
+        if base is object:
+            return None
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names - {'self'}
+    return None
+
+
+def _require(key: str, known: set[str], path: str, where: object) -> None:
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, sorted(known), 1, 0.5)
+    raise UserError(f'unknown config key {path!r}', where,
+                    f'did you mean {near[0]!r}?' if near else
+                    f'known here: {", ".join(sorted(known))[:160]}')

@@ -1,0 +1,73 @@
+"""The run directory: claimed by one run, its config kept, its record always written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from refaug_det.errors import UserError
+from refaug_det.runs import config as configs
+from refaug_det.runs import files, history, processes, records
+
+RESOLVED = 'config.json'
+_OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', records.FILE_NAME, history.FILE_NAME, RESOLVED)
+
+
+def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
+          resume: bool = False, overwrite: bool = False) -> None:
+    """Take a directory for a run, and keep the resolved config in it.
+
+    A resumed run keeps the id and the start of the record it goes on with.
+
+    Raises:
+        UserError: the directory was used and neither flag is given, or the
+            run to resume had another config.
+    """
+    stored = work_dir / RESOLVED
+    if (work_dir / records.FILE_NAME).is_file():
+        if resume:
+            earlier = records.read(work_dir)
+            record.id, record.started = earlier.id, earlier.started
+            if stored.is_file():
+                _refuse_changes(json.loads(stored.read_text(encoding='utf-8')), resolved, work_dir)
+        elif overwrite:
+            for pattern in _OWN_FILES:
+                for path in work_dir.glob(pattern):
+                    path.unlink()
+        else:
+            raise UserError('the run directory was used before', work_dir, 'pass --resume to go '
+                            'on, --overwrite to start anew, or another --work-dir')
+    work_dir.mkdir(parents=True, exist_ok=True)
+    files.sweep_temporary(work_dir)
+    files.write_json(stored, resolved)
+
+
+@contextmanager
+def recorded(work_dir: Path, record: records.RunRecord) -> Iterator[records.RunRecord]:
+    """Keep `run.json` true: `running` now, `done` or why not at the end."""
+    begun = time.monotonic()
+    if processes.is_first():
+        record.write(work_dir)
+    try:
+        yield record
+        record.status = 'done'
+    except BaseException as error:
+        record.status = 'interrupted' if isinstance(error, KeyboardInterrupt) else 'failed'
+        record.error = f'{type(error).__name__}: {str(error)[:500]}'
+        raise
+    finally:
+        record.ended, record.wall_time_s = records.now(), round(time.monotonic() - begun, 1)
+        if processes.is_first():
+            record.write(work_dir)
+
+
+def _refuse_changes(before: dict, after: dict, work_dir: Path) -> None:
+    changed = configs.differences(before, after)
+    if changed:
+        shown = '; '.join(f'{key}: {old!r} -> {new!r}' for key, old, new in changed[:4])
+        more = f'; and {len(changed) - 4} more' if len(changed) > 4 else ''
+        raise UserError(f'the config is not the one of the run to resume: {shown}{more}', work_dir,
+                        'resume with the same config, or start anew in another --work-dir')

@@ -1,0 +1,124 @@
+"""From a config path to a checked, seeded, recorded run: what both stages do alike."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from refaug_det.errors import UserError
+from refaug_det.runs import config as configs
+from refaug_det.runs import (
+    directory,
+    environment,
+    files,
+    loops,  # noqa: F401  (registration)
+    processes,
+    progress,  # noqa: F401  (registration)
+    records,
+)
+from refaug_det.runs.runner import RefAugRunner
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options of `tools/train_*.py`, by OpenMMLab's names."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('config', help='config file, such as those in configs/')
+    add('--work-dir', type=Path, help='run directory (default: work_dirs/CONFIG-seedS)')
+    add('--seed', type=int, default=0, help='all randomness derives from it (default: 0)')
+    add('--resume', action='store_true', help='go on from the newest checkpoint of the run')
+    add('--overwrite', action='store_true', help='start anew where a run was before')
+    add('--data-root', help='where the data set lies')
+    add('--classes', help='"auto" (those in the data) or names: a,b,c')
+    add('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+        help='change the config, such as train_cfg.max_epochs=3')
+    add('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+        help='set by tools/dist_train.sh')
+    add('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def load(args: argparse.Namespace) -> Config:
+    """Config of the command line: overridden, keys checked, data root and seed set.
+
+    Raises:
+        UserError: see `refaug_det.runs.config`; nothing takes the data root.
+    """
+    cfg = configs.load(args.config, args.cfg_options)
+    configs.check_keys(cfg, args.config)
+    if args.data_root and not configs.set_everywhere(cfg, 'data_root', args.data_root):
+        raise UserError('nothing in the config takes --data-root', args.config,
+                        'the data set needs a data_root key')
+    cfg.launcher, cfg.resume = args.launcher, args.resume
+    cfg.randomness = dict(seed=args.seed)
+    return cfg
+
+
+def keep_total_batch(cfg: Config, world_size: int) -> str:
+    """Hold the total batch of the config on any number of devices, by accumulation.
+
+    The learning rate belongs to `auto_scale_lr.base_batch_size` images. A
+    device sees at most the config's `train_dataloader.batch_size` at once.
+
+    Returns:
+        One line that says how the total is reached.
+
+    Raises:
+        UserError: the total cannot be reached exactly.
+    """
+    limit = cfg.train_dataloader.batch_size
+    total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or limit * world_size
+    if total % world_size:
+        raise UserError(f'a total batch of {total} cannot be shared by {world_size} processes',
+                        'auto_scale_lr.base_batch_size', 'use a process count that divides it')
+    share = total // world_size
+    cfg.train_dataloader.batch_size = share
+    if share <= limit:
+        return f'total batch {total} = {world_size} x {share} images'
+    if cfg.train_cfg.get('type') != 'RefAugTrainLoop':
+        raise UserError('only RefAugTrainLoop accumulates gradients', 'train_cfg.type',
+                        f'or set train_dataloader.batch_size={share}')
+    cfg.train_cfg.micro_batch = limit
+    return f'total batch {total} = {world_size} x {share} images, at most {limit} at once'
+
+
+def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> records.RunRecord:
+    """Claim the run directory (`cfg.work_dir`) and make the run's record.
+
+    Raises:
+        UserError: see `refaug_det.runs.directory.claim`.
+    """
+    batch = keep_total_batch(cfg, processes.world_size(args.launcher))
+    work_dir = args.work_dir or Path('work_dirs') / f'{name}-seed{args.seed}'
+    cfg.work_dir = str(work_dir)
+    resolved = json.loads(json.dumps(cfg.to_dict(), default=str))
+    record = records.RunRecord(
+        name=name, stage=stage, config=_shown(args.config), seed=args.seed,
+        config_digest=files.digest(configs.significant(resolved)),
+        command=['python', _shown(sys.argv[0]), *sys.argv[1:]], started=records.now(),
+        versions=environment.versions(), notes=[batch])
+    if processes.is_first():
+        directory.claim(work_dir, resolved, record, resume=args.resume, overwrite=args.overwrite)
+        print(f'{stage} run {name!r}, seed {args.seed}, in {work_dir}: {batch}')
+    return record
+
+
+def build(cfg: Config, record: records.RunRecord) -> Any:
+    """The Runner of a prepared run; the record learns what it runs on."""
+    runner = RefAugRunner.from_cfg(cfg)
+    record.device = environment.device(runner.world_size)
+    return runner
+
+
+def _shown(path: str) -> str:
+    """A path as a reader elsewhere can use it: relative, or the bare name."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return Path(path).name

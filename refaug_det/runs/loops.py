@@ -1,0 +1,120 @@
+"""The training loop: mmengine's, with keyed randomness and resume inside an epoch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mmengine.dist import get_rank, get_world_size
+from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import BatchSampler, DataLoader
+
+from refaug_det.runs.randomness import (
+    KeyedDataset,
+    RefAugKeyedSampler,
+    ResumableBatches,
+    seed_from,
+)
+
+
+def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -> DataLoader:
+    """Build a training dataloader whose every draw is keyed on (seed, epoch, index).
+
+    Args:
+        cfg: an mmengine dataloader config; not changed. Its sampler gives way
+            to the keyed one (`shuffle` is kept); a `batch_sampler` (mmdet's
+            grouping by aspect ratio) is kept, fed by the keyed sampler.
+        seed: seed of the run.
+        rank, world_size: this process among all.
+    """
+    cfg = dict(cfg)
+    dataset = DATASETS.build(cfg.pop('dataset'))
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    keyed = KeyedDataset(dataset, seed)
+    shuffle = (cfg.pop('sampler', None) or {}).get('shuffle', True)
+    sampler = RefAugKeyedSampler(keyed, seed, shuffle, rank, world_size)
+    batch_size, drop_last = cfg.pop('batch_size'), cfg.pop('drop_last', False)
+    grouping = cfg.pop('batch_sampler', None)
+    batches: Any = BatchSampler(sampler, batch_size, drop_last)
+    if grouping is not None:
+        batches = DATA_SAMPLERS.build(
+            grouping, default_args=dict(sampler=sampler, batch_size=batch_size))
+    collate = dict(cfg.pop('collate_fn', None) or dict(type='pseudo_collate'))
+    collate_fn = partial(FUNCTIONS.get(collate.pop('type')), **collate)
+    return DataLoader(keyed, batch_sampler=ResumableBatches(batches), collate_fn=collate_fn, **cfg)
+
+
+@LOOPS.register_module()
+class RefAugTrainLoop(EpochBasedTrainLoop):
+    """Epochs of keyed samples; one iteration is one update of the weights.
+
+    Args:
+        micro_batch: most images a device sees at once. A larger batch goes
+            through in equal parts whose gradients add up before the update,
+            so an epoch never ends inside an accumulation.
+        As mmengine's `EpochBasedTrainLoop` for the rest. The dataloader config
+        goes through `keyed_dataloader`: any data set of any OpenMMLab config.
+    """
+
+    def __init__(self, runner: Any, dataloader: dict, micro_batch: int | None = None,
+                 **kwargs: Any) -> None:
+        loader = keyed_dataloader(dataloader, runner.seed, get_rank(), get_world_size())
+        super().__init__(runner, loader, **kwargs)
+        self.micro_batch = micro_batch
+
+    @property
+    def dataset(self) -> Any:
+        """The training dataset inside the keyed wrapper."""
+        return self.dataloader.dataset.dataset
+
+    def run_epoch(self) -> None:
+        """One epoch, without the batches that a resumed run has already done."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        batches = self.dataloader.batch_sampler
+        batches.skip = done
+        batches.batches.sampler.set_epoch(self._epoch)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for number, data_batch in enumerate(self.dataloader, start=done):
+            seed_from(self.runner.seed, 'iteration', self._iter, get_rank())
+            self.run_iter(number, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """One update, from one or several forward and backward passes."""
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        parts = micro_batches(data_batch, self.micro_batch)
+        self._count_parts(len(parts))
+        outputs: dict[str, Any] = {}
+        for part in parts:
+            for name, value in runner.model.train_step(part, runner.optim_wrapper).items():
+                outputs[name] = outputs.get(name, 0) + value.detach() / len(parts)
+        runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch,
+                         outputs=outputs)
+        self._iter += 1
+
+    def _count_parts(self, parts: int) -> None:
+        """Tell mmengine's OptimWrapper to update after exactly `parts` backward passes."""
+        optim = self.runner.optim_wrapper
+        optim._accumulative_counts = optim._max_counts = parts
+        optim._inner_count = optim._remainder_counts = 0
+
+
+def micro_batches(batch: dict, most: int | None) -> list[dict]:
+    """Split a collated batch (a dict of tensors or lists) into parts of nearly equal size.
+
+    Args:
+        batch: every value indexable along the images.
+        most: images a part may have; None for one part.
+    """
+    size = len(next(iter(batch.values())))
+    count = 1 if most is None else max(1, -(-size // most))
+    if count == 1:
+        return [batch]
+    edges = [size * i // count for i in range(count + 1)]
+    return [{key: value[a:b] for key, value in batch.items()}
+            for a, b in zip(edges, edges[1:], strict=False)]
