@@ -35,9 +35,7 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
     states = {'': (classifier.network.backbone_state(), rows[-1])}
     augmented = work_dir / AUGMENTED_WEIGHTS
     if augmented.is_file():
-        before = load_file(augmented)
-        keys = classifier.network.backbone_state()
-        states = {'-augmented': ({k: before[f'network.{k}'] for k in keys},
+        states = {'-augmented': (load_file(augmented),
                                  [row for row in rows if row['phase'] == AUGMENTED][-1]),
                   '-refined': states['']}
     cards = []

@@ -51,7 +51,7 @@ class RefAugRefinementHook(Hook):
         lr: constant learning rate of the refinement; by default the last rate
             of the augmented phase goes on.
 
-    At the end of the augmented phase the weights are kept in
+    At the end of the augmented phase the backbone's weights are kept in
     `weights_augmented.safetensors`: one run yields both cells of a paper row.
 
     Raises:
@@ -104,5 +104,5 @@ class RefAugRefinementHook(Hook):
 
 def _save_weights(path: Path, model: Any) -> None:
     from safetensors.torch import save
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    files.write_bytes(path, save(state))
+    state = model.network.backbone_state()
+    files.write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in state.items()}))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
 
-from refaug_det.backbones import zoo
+from refaug_det.backbones import resnets, zoo
 from refaug_det.backbones.zoo import BackboneSpec
 from refaug_det.errors import UserError
 
 RANDOM, TORCHVISION = 'random:', 'torchvision://'
-_RESNET = re.compile(r'resnet(18|34|50|101|152)')
-_IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,6 @@ class Source:
     run: str | None = None
 
 
-def resnet_spec(architecture: str, width: int = 64) -> BackboneSpec:
-    """Spec of torchvision's ResNets, trained on ImageNet.
-
-    Raises:
-        UserError: not one of them.
-    """
-    depth = _RESNET.fullmatch(architecture)
-    if not depth:
-        raise UserError(f'unknown architecture {architecture!r}', '--backbone',
-                        'resnet18, resnet34, resnet50, resnet101 or resnet152')
-    base = width * (4 if int(depth[1]) >= 50 else 1)
-    return BackboneSpec(architecture, width, tuple(base * 2**s for s in range(4)), (4, 8, 16, 32),
-                        **_IMAGENET)
-
-
 def find(name: str) -> Source:
     """What `--backbone` names.
 
@@ -62,10 +44,10 @@ def find(name: str) -> Source:
         UserError: unknown name, or changed weights.
     """
     if name.startswith(TORCHVISION):
-        return Source(name, resnet_spec(name.removeprefix(TORCHVISION)), name)
+        return Source(name, resnets.spec_of(name.removeprefix(TORCHVISION)), name)
     if name.startswith(RANDOM):
         like = name.removeprefix(RANDOM)
-        spec = resnet_spec(like) if _RESNET.fullmatch(like) else zoo.card(like).spec
+        spec = zoo.card(like).spec if like in zoo.names() else resnets.spec_of(like)
         width = '' if spec.width == 64 else f' width {spec.width}'
         return Source(f'random {spec.architecture}{width}', spec, None)
     card = zoo.verify(name)
@@ -92,7 +74,7 @@ def plug_backbone(cfg: Config, source: Source) -> Config:
     spec, old = source.spec, cfg.model.backbone
     kept: dict[str, Any] = {key: old[key] for key in (
         'num_stages', 'out_indices', 'frozen_stages', 'norm_cfg', 'norm_eval') if key in old}
-    depth = int(spec.architecture.removeprefix('resnet'))
+    depth = resnets.depth_of(spec.architecture)
     init = None if source.checkpoint is None else dict(
         type='Pretrained', checkpoint=source.checkpoint)
     cfg.model.backbone = dict(type='ResNet', depth=depth, base_channels=spec.width,

@@ -6,7 +6,7 @@ Data: written by `python tools/demo.py --data-only`. Numbers: README.
 """
 _base_ = ['_base_/runtime.py', '_base_/toy.py']
 
-model = dict(batch_augments=[dict(type='RefAugMixup', alpha=1.0)])
+model = dict(batch_augments=[dict(type='RefAugMixup', alpha=0.2)])
 train_cfg = dict(max_epochs=14)
 custom_hooks = [dict(type='RefAugRefinementHook', epochs=3)]
 param_scheduler = [

@@ -2,7 +2,7 @@
 
     python tools/train_det.py configs/det/faster_rcnn_r50_fpn_voc07.py --backbone NAME \
         --data-root data/VOCdevkit --seed 0
-    tools/dist_train_det.sh configs/det/faster_rcnn_r50_fpn_voc07.py 8 --backbone NAME
+    tools/dist_train.sh configs/det/faster_rcnn_r50_fpn_voc07.py 8 --backbone NAME
 
 Expect AP50 (published, single runs): standard 72.0; Mixup 67.4, refined 73.3;
 AutoAugment 70.5, refined 73.1. One config run four times elsewhere: sd 0.5, so

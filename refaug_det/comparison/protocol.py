@@ -47,6 +47,7 @@ EXCLUDED: dict[str, str] = {
     'model.*.with_cp': 'trades memory for time',
     'train_dataloader.batch_size': 'counted in total_batch',
     'optim_wrapper.accumulative_counts': 'counted in total_batch',
+    'train_cfg.micro_batch': 'counted in total_batch: parts of one update',
     **dict.fromkeys((f't*_dataloader.{key}' for key in (
         'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'timeout',
         'multiprocessing_context')), _LOADING),

@@ -36,7 +36,9 @@ def seed_from(*parts: int | str) -> None:
     value = key(*parts)
     random.seed(value)
     np.random.seed([value & 0xFFFFFFFF, value >> 32])
-    torch.manual_seed(value)
+    torch.default_generator.manual_seed(value)  # manual_seed asks every backend: 150x slower
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(value)
 
 
 def leaves(dataset: Any) -> Iterator[Any]:

@@ -143,7 +143,8 @@ def test_same_arguments_same_bytes_and_another_seed_differs(tmp_path):
 def test_a_second_call_returns_at_once_and_another_set_is_refused(root):
     before = files_of(root)
     assert write_voc(root, TRAINVAL, TEST, seed=SEED, progress=pytest.fail) is False
-    for change in ({'trainval': TRAINVAL + 1}, {'test': TEST + 1}, {'size': (192, 160)}, {'seed': 4}):
+    for change in ({'trainval': TRAINVAL + 1}, {'test': TEST + 1}, {'size': (192, 160)},
+                   {'seed': SEED + 1}):
         arguments = {'trainval': TRAINVAL, 'test': TEST, 'seed': SEED} | change
         with pytest.raises(UserError) as caught:
             write_voc(root, **arguments)

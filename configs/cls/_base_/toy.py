@@ -4,7 +4,7 @@ train_pipeline = [
     dict(type='RefAugTransform', name='RandomHorizontalFlip'),
 ]
 train_dataloader = dict(
-    batch_size=64, num_workers=2, persistent_workers=True,
+    batch_size=64, num_workers=1, persistent_workers=True,
     collate_fn=dict(type='default_collate'), sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='RefAugImageFolder', data_root='data/toy_images', split='train',
                  pipeline=train_pipeline))

@@ -1,0 +1,118 @@
+"""Run independent commands side by side, with one line of progress for all of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refaug_det.errors import UserError
+from refaug_det.runs.progress import clock
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command.
+
+    Attributes:
+        name: what progress calls it.
+        command: program and arguments.
+        log: file that takes its output.
+        weight: its expected duration relative to the other jobs'.
+    """
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    weight: float = 1.0
+
+
+class Eta:
+    """Time left for a list of jobs, from the time that the work so far took.
+
+    Args:
+        total: sum of the weights of all jobs.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.total, self.done, self.begun = total, 0.0, time.monotonic()
+
+    def left(self, running: Mapping[str, float]) -> float | None:
+        """Seconds left, given the weight done within running jobs; None if unknown yet."""
+        done = self.done + sum(running.values())
+        elapsed = time.monotonic() - self.begun
+        return None if done <= 0 else elapsed * (self.total - done) / done
+
+
+def run_jobs(jobs: Sequence[Job], *, parallel: int, environment: Mapping[str, str], eta: Eta,
+             every_s: float = 10.0) -> None:
+    """Run all jobs, at most `parallel` at a time; print a line every `every_s` seconds.
+
+    Raises:
+        UserError: a job failed; the others are stopped. It names the log.
+    """
+    waiting, running = list(jobs), {}
+    said = time.monotonic()
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                job = waiting.pop(0)
+                running[job] = _start(job, environment)
+            time.sleep(0.2)
+            for job, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[job]
+                if process.returncode:
+                    raise UserError(f'{job.name} failed: {last_line(job.log)}', job.log,
+                                    'read the log')
+                eta.done += job.weight
+                print(f'[{clock(time.monotonic() - eta.begun)}] done: {job.name} '
+                      f'({last_line(job.log)})', flush=True)
+            if running and time.monotonic() - said >= every_s:
+                said = time.monotonic()
+                print(_progress(list(running), eta), flush=True)
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+
+
+def last_line(log: Path) -> str:
+    """The last line of a job's output that is not empty."""
+    try:
+        lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError:
+        return ''
+    return next((line.strip() for line in reversed(lines) if line.strip()), '')
+
+
+def share_done(line: str) -> float:
+    """Share of a run that a progress line `epoch 3/12 ...` says is behind it."""
+    word = line.partition('epoch ')[2].partition(' ')[0].rstrip(':')
+    now, _, of = word.partition('/')
+    ended = line.partition('epoch ')[2].startswith(f'{word}:')
+    return (int(now) - (0 if ended else 0.5)) / int(of) if now.isdigit() and of.isdigit() else 0.0
+
+
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(job.log, 'wb') as log:
+        return subprocess.Popen(list(job.command), stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=subprocess.STDOUT, env=dict(environment))
+
+
+def _progress(running: Sequence[Job], eta: Eta) -> str:
+    lines = {job: last_line(job.log) for job in running}
+    left = eta.left({job.name: job.weight * share_done(line) for job, line in lines.items()})
+    parts = [f'{job.name}: {line[:60] or "starting"}' for job, line in lines.items()]
+    head = f'[{clock(time.monotonic() - eta.begun)}, {"?" if left is None else clock(left)} left]'
+    return f'{head} ' + ' | '.join(parts)
+
+
+def python(*words: object) -> list[str]:
+    """A command of this very interpreter."""
+    return [sys.executable, *map(str, words)]
