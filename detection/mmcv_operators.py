@@ -9,8 +9,11 @@ functions that raise.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import importlib.util
+import io
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -50,6 +53,19 @@ def install() -> str:
             fix = 'call detection.mmcv_operators.install() first, in a new process'
             raise UserError('mmdet was imported before its operators', 'mmdet.models', fix)
         sys.modules[_EXTENSION] = _stand_in_module()
+    return serves
+
+
+def import_mmdet() -> str:
+    """`install`, then import mmdet's parts, which registers them, without their chatter.
+
+    Returns:
+        What `install` returns.
+    """
+    serves = install()
+    with contextlib.redirect_stdout(io.StringIO()):  # a remark on an optional package
+        for part in ('datasets', 'evaluation', 'models'):
+            importlib.import_module(f'mmdet.{part}')
     return serves
 
 

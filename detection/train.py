@@ -15,13 +15,9 @@ from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
 from refaug_det.runs.records import RunRecord
 
-OPERATORS = mmcv_operators.install()
+OPERATORS = mmcv_operators.import_mmdet()  # before anything else imports mmdet
 
-import mmdet.datasets  # noqa: E402
-import mmdet.evaluation  # noqa: E402
-import mmdet.models  # noqa: E402, F401
-
-import detection.metrics  # noqa: E402, F401
+import detection.metrics  # noqa: E402, F401  (registration)
 from detection.datasets import classes_in  # noqa: E402
 from detection.plug import find, plug_backbone  # noqa: E402
 
