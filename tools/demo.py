@@ -43,12 +43,13 @@ def jobs(out: Path, root: Path) -> tuple[list, list]:
                    out / 'logs' / f'{name}-seed{seed}.log', weight)
 
     tools = Path(__file__).parent
-    stage1 = [job(name, 0, tools / 'train_cls.py', f'configs/cls/{name}.py',
+    configs = tools.parent / 'configs'
+    stage1 = [job(name, 0, tools / 'train_cls.py', configs / 'cls' / f'{name}.py',
                   '--data-root', root / 'toy_images', weight=weight)
               for name, weight in CLASSIFIERS.items()]
     arms = [(name, seed) for name in BACKBONES for seed in SEEDS]
     stage2 = [job(f'detector-{name.replace(":", "-")}', seed, tools / 'train_det.py',
-                  'configs/det/toy_faster_rcnn.py', '--backbone', name, '--classes', 'auto',
+                  configs / 'det' / 'toy_faster_rcnn.py', '--backbone', name, '--classes', 'auto',
                   '--data-root', root / 'toy_voc')
               for name, seed in [*arms, ('random:toy_standard', 0)]]
     return [j for j in stage1 if j], [j for j in stage2 if j]

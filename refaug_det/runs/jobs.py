@@ -25,7 +25,7 @@ class Job:
     """
 
     name: str
-    command: Sequence[str]
+    command: tuple[str, ...]
     log: Path
     weight: float = 1.0
 
@@ -101,7 +101,7 @@ def share_done(line: str) -> float:
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, 'wb') as log:
-        return subprocess.Popen(list(job.command), stdin=subprocess.DEVNULL, stdout=log,
+        return subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT, env=dict(environment))
 
 
@@ -113,6 +113,6 @@ def _progress(running: Sequence[Job], eta: Eta) -> str:
     return f'{head} ' + ' | '.join(parts)
 
 
-def python(*words: object) -> list[str]:
+def python(*words: object) -> tuple[str, ...]:
     """A command of this very interpreter."""
-    return [sys.executable, *map(str, words)]
+    return (sys.executable, *map(str, words))
