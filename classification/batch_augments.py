@@ -10,6 +10,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
+from refaug_det.errors import UserError
+
 Mixed = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -68,12 +70,16 @@ class BatchAugment(nn.Module):
     Args:
         alpha: of Beta(alpha, alpha), from which lambda is drawn; > 0.
         probability: share of batches that are mixed, in [0, 1].
+
+    Raises:
+        UserError: out of range.
     """
 
     def __init__(self, alpha: float, probability: float = 1.0) -> None:
         super().__init__()
         if alpha <= 0 or not 0 <= probability <= 1:
-            raise ValueError(f'alpha {alpha} must be > 0, probability {probability} in [0, 1]')
+            raise UserError(f'alpha {alpha}, probability {probability}', type(self).__name__,
+                            'alpha is above 0, a probability in [0, 1]')
         self.alpha, self.probability = alpha, probability
 
     def forward(self, images: torch.Tensor, targets: torch.Tensor, rng: np.random.Generator,

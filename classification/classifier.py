@@ -96,5 +96,6 @@ class RefAugClassifier(BaseModel):
 
     def _count(self, batch: int, mixed: bool, augmented: torch.Tensor | None) -> None:
         self.seen += batch
-        self.seen_augmented += batch if mixed else (
-            0 if augmented is None else int(augmented.sum()))
+        # samples that do not say what was done to them prove nothing: they count as augmented
+        unclean = mixed or augmented is None
+        self.seen_augmented += batch if unclean else int(augmented.sum())

@@ -20,11 +20,11 @@ def sample_scores(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B, 3) float64: rank of the true class (0 is best), cross entropy in
-        nats, K. Ties count against the classifier.
+        nats, K. Ties and NaN count against the classifier.
     """
     logits = logits.double()
     true = logits.gather(1, labels[:, None])
-    ranks = (logits >= true).sum(1) - 1
+    ranks = (~(logits < true)).sum(1) - 1  # so written, NaN beats the true class
     losses = F.cross_entropy(logits, labels, reduction='none')
     return torch.stack([ranks.double(), losses, torch.full_like(losses, logits.shape[1])], 1)
 

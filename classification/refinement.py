@@ -74,7 +74,7 @@ class RefAugRefinementHook(Hook):
         if not all(hasattr(dataset, 'strength') for dataset in datasets):
             raise UserError('this data set cannot switch its augmentation off',
                             type(datasets[0]).__name__, 'use RefAugImageFolder, or give your '
-                            'data set the attributes epoch and strength')
+                            'data set epoch and strength, and its samples augmented')
         for dataset in datasets:
             dataset.strength = self.phases.strength
 
@@ -96,8 +96,9 @@ class RefAugRefinementHook(Hook):
         share = model.seen_augmented / max(model.seen, 1)
         runner.message_hub.update_info('augmented_share', share)
         if share and self.phases.of(runner.epoch) == REFINEMENT:
-            raise RuntimeError(f'{model.seen_augmented} augmented samples reached the network '
-                               f'in refinement epoch {runner.epoch + 1}')
+            raise RuntimeError(f'{model.seen_augmented} of {model.seen} samples that reached the '
+                               f'network in epoch {runner.epoch + 1}, of the refinement, were '
+                               'augmented, or did not say that they were not')
         if self.epochs and runner.epoch + 1 == self.phases.start and is_main_process():
             _save_weights(Path(runner.work_dir) / AUGMENTED_WEIGHTS, model)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 import classification.batch_augments
 import classification.classifier
@@ -14,7 +15,7 @@ import classification.metrics
 import classification.models.resnet
 import classification.refinement
 import classification.transforms  # noqa: F401  (all: registration)
-from classification.datasets import split_folder
+from classification.datasets import class_names, split_folder
 from classification.export import register_backbones
 from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
@@ -30,23 +31,37 @@ def resolve_classes(cfg: Config, classes: str | None) -> list[str]:
             or names separated by commas.
 
     Raises:
-        UserError: the data is not there, or the config asks for another number.
+        UserError: the data is not there, a split lacks a class, or the config
+            asks for another number.
     """
-    dataset = cfg.train_dataloader.dataset
-    folder = split_folder(dataset.data_root, dataset.split)
-    names = classes.split(',') if classes not in (None, 'auto') else sorted(
-        p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
-    if not names:
-        raise UserError('no class folders', folder, 'one folder of images per class')
+    train = list(image_folders(cfg.train_dataloader.dataset))
+    if not train:
+        raise UserError('no image folder to take the classes from', 'train_dataloader.dataset',
+                        'use RefAugImageFolder, or a data set with data_root and split')
+    folders = [split_folder(dataset.data_root, dataset.split) for dataset in train]
+    if classes in (None, 'auto'):
+        names = sorted({name for folder in folders for name in class_names(folder)})
+    else:
+        names = [name.strip() for name in classes.split(',')]
+    for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for dataset in image_folders(cfg[part].dataset) if cfg.get(part) else ():
+            class_names(split_folder(dataset.data_root, dataset.split), names)  # all there?
+            dataset.classes = names
     wanted = cfg.model.get('num_classes')
     if wanted is not None and wanted != len(names):
-        raise UserError(f'{len(names)} classes in the data, {wanted} in the config', folder,
+        raise UserError(f'{len(names)} classes in the data, {wanted} in the config', folders[0],
                         'pass --cfg-options model.num_classes=None to take those of the data')
     cfg.model.num_classes = len(names)
-    for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(part):
-            cfg[part].dataset.classes = names
     return names
+
+
+def image_folders(dataset: ConfigDict) -> Iterator[ConfigDict]:
+    """The configs of image folders inside those of wrappers (RepeatDataset, ConcatDataset)."""
+    inner = dataset.get('datasets') or ([dataset.dataset] if 'dataset' in dataset else [])
+    if not inner and 'data_root' in dataset and 'split' in dataset:
+        yield dataset
+    for one in inner:
+        yield from image_folders(one)
 
 
 def run(args: argparse.Namespace) -> RunRecord:

@@ -30,9 +30,9 @@ def torchvision_transform(name: str, **kwargs: Any) -> Callable[[torch.Tensor], 
         near = difflib.get_close_matches(name, known, 1)
         raise UserError(f'torchvision.transforms.v2 has no transform {name!r}', 'pipeline',
                         f'did you mean {near[0]!r}?' if near else 'see its documentation')
-    if isinstance(kwargs.get('policy'), str):
-        kwargs['policy'] = v2.AutoAugmentPolicy(kwargs['policy'])
     try:
+        if isinstance(kwargs.get('policy'), str):
+            kwargs['policy'] = v2.AutoAugmentPolicy(kwargs['policy'])
         return cls(**kwargs)
     except (TypeError, ValueError) as error:
         raise UserError(f'{name}: {error}', 'pipeline', 'mend its arguments') from None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 import sys
+import time
 from collections.abc import Callable
 
 EXIT_OK = 0
@@ -43,7 +46,7 @@ def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
-            print(error, file=sys.stderr)
+            _tell(error)
             return EXIT_USER_ERROR
         except BrokenPipeError:  # the reader of our output has gone, as `| head` does
             sys.stderr.close()
@@ -53,6 +56,16 @@ def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
             return EXIT_INTERRUPTED
 
     return guarded
+
+
+def _tell(error: UserError) -> None:
+    """On stderr; a process of torchrun tells torchrun, so that it is said once for all."""
+    file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if file:
+        with open(file, 'w', encoding='utf-8') as handle:
+            json.dump({'message': str(error), 'timestamp': int(time.time())}, handle)
+    else:
+        print(error, file=sys.stderr)
 
 
 def _from_worker(text: str) -> tuple[str, str, str]:
@@ -66,4 +79,5 @@ def _from_worker(text: str) -> tuple[str, str, str]:
 
 
 def _one_line(text: str) -> str:
-    return ' '.join(text.split())
+    """One line in which nothing can steer the terminal: names come from files of others."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in ' '.join(text.split()))

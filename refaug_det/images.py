@@ -18,8 +18,8 @@ _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 def decode(path: Path | str, order: str = 'RGB') -> np.ndarray:
     """Decode a file to uint8 (H, W, 3).
 
-    simplejpeg decodes bit-identically to Pillow and OpenCV, and faster; Pillow
-    takes what it refuses (CMYK, another format under a .jpg name). A JPEG that
+    simplejpeg decodes bit-identically to Pillow and OpenCV (CMYK to within 1 of
+    255), and faster; Pillow takes the other formats, whatever their name. A JPEG that
     breaks off is decoded as far as it goes: see `is_truncated`. An EXIF
     rotation is not applied: labels belong to the stored pixels.
 
@@ -43,7 +43,8 @@ def decode(path: Path | str, order: str = 'RGB') -> np.ndarray:
     except FileNotFoundError:
         raise UserError('no such image', path, 'restore the file, or take it off the list'
                         ) from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError,
+            Image.DecompressionBombError) as error:
         raise UserError(f'cannot decode the image ({type(error).__name__})', path,
                         'replace the file, or take it off the list') from None
     return image if order == 'RGB' else np.ascontiguousarray(image[..., ::-1])

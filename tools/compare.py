@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from refaug_det.comparison.tables import compare_command
+from refaug_det.comparison.commands import compare_runs
 from refaug_det.errors import exits_cleanly
 
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0; 2 where the runs cannot be compared."""
     args = parser().parse_args(argv)
-    return compare_command(args.paths, baseline=args.baseline, metric=args.metric,
+    return compare_runs(args.paths, baseline=args.baseline, metric=args.metric,
                            output=args.output, json=args.json)
 
 

@@ -36,9 +36,10 @@ def jobs(out: Path, root: Path) -> tuple[list, list]:
 
     def job(name: str, seed: int, *command: object, weight: float = 1.0) -> Job | None:
         work_dir = out / 'runs' / f'{name}-seed{seed}'
-        if (work_dir / records.FILE_NAME).is_file() and records.read(work_dir).status == 'done':
+        begun = (work_dir / records.FILE_NAME).is_file()
+        if begun and records.read(work_dir).status == 'done':
             return None
-        options = ('--work-dir', work_dir, '--seed', seed, '--resume')
+        options = ('--work-dir', work_dir, '--seed', seed, *(['--resume'] if begun else []))
         return Job(f'{name} seed {seed}', python(*command, *options),
                    out / 'logs' / f'{name}-seed{seed}.log', weight)
 
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.data_only:
         return 0
 
-    from refaug_det.comparison.tables import compare_command
+    from refaug_det.comparison.commands import compare_runs
     from refaug_det.runs.jobs import Eta, run_jobs
     environment = dict(os.environ, REFAUG_DET_ZOO=str((args.out / 'zoo').resolve()),
                        OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1')
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     eta = Eta(sum(job.weight for job in [*stage1, *stage2]))
     for stage in (stage1, stage2):
         run_jobs(stage, parallel=min(2, os.cpu_count() or 1), environment=environment, eta=eta)
-    return compare_command([args.out / 'runs'], baseline='toy_standard', output=args.out)
+    return compare_runs([args.out / 'runs'], baseline='toy_standard', output=args.out)
 
 
 if __name__ == '__main__':

@@ -22,11 +22,10 @@ train_pipeline = _base_.train_pipeline
 train_pipeline[2].scale = _scale
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].scale = _scale
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
 val_dataloader = test_dataloader
 train_cfg = dict(max_epochs=5)
 param_scheduler = [
     dict(type='MultiStepLR', begin=0, end=5, by_epoch=True, milestones=[4], gamma=0.1)]
-optim_wrapper = dict(optimizer=dict(lr=0.02))
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)  # at the recipe's rate of 0.01: few images, many steps

@@ -63,6 +63,23 @@ def match(model_state: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
         likely_prefix=_likely_prefix(missing, weights))
 
 
+def below(weights: dict[str, torch.Tensor], prefix: str, module: torch.nn.Module,
+          source: object) -> dict[str, torch.Tensor]:
+    """The weights whose keys begin with `prefix`, without it.
+
+    Raises:
+        UserError: there are none; it names the prefix under which `module` would be found.
+    """
+    found = {key.removeprefix(prefix): value for key, value in weights.items()
+             if key.startswith(prefix)}
+    if not found:
+        likely = match(module.state_dict(), weights).likely_prefix
+        raise UserError(f'no key in the file begins with {prefix!r}', source,
+                        f'the keys seem to begin with {likely!r}' if likely else
+                        f'its first key is {next(iter(weights), None)!r}')
+    return found
+
+
 def load_whole(module: torch.nn.Module, weights: dict[str, torch.Tensor],
                source: object) -> LoadReport:
     """Load weights into a module, or leave it as it is and say what is wrong.
@@ -106,8 +123,8 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
     for key in _CONTAINERS:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
-    tensors = {k: v for k, v in value.items() if isinstance(v, torch.Tensor)} if isinstance(
-        value, dict) else {}
+    items = value.items() if isinstance(value, dict) else ()
+    tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:
         raise UserError('the file holds no tensors', path, 'save a state dict')
     return tensors

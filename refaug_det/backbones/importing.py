@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from refaug_det.backbones import zoo
-from refaug_det.backbones.formats import LoadReport, load_whole, read_weights
+from refaug_det.backbones.formats import LoadReport, below, load_whole, read_weights
 from refaug_det.backbones.resnets import reference, spec_of
 from refaug_det.backbones.zoo import BackboneCard
 from refaug_det.errors import UserError
@@ -34,9 +34,8 @@ def add(name: str, source: Path, architecture: str, width: int = 64, prefix: str
         raise UserError(f'channel order {channel_order!r}', '--channel-order', 'RGB or BGR')
     if min(std) <= 0:
         raise UserError(f'std {std} must be positive', '--std', 'of pixels in 0-255')
-    weights = {key.removeprefix(prefix): value for key, value in read_weights(source).items()
-               if key.startswith(prefix)}
     model: torch.nn.Module = reference(architecture, width)
+    weights = below(read_weights(source), prefix, model, source)
     report = load_whole(model, weights, source)
     spec = spec_of(architecture, width, mean, std, channel_order)
     card = zoo.register(name, {key: weights[key] for key in model.state_dict() if key in weights},

@@ -16,7 +16,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 
 from refaug_det.backbones import zoo
-from refaug_det.backbones.formats import load_whole, read_weights
+from refaug_det.backbones.formats import below, load_whole, read_weights
 
 
 @CheckpointLoader.register_scheme(prefixes=zoo.SCHEME, force=True)
@@ -46,10 +46,9 @@ class RefAugPretrained(PretrainedInit):
         weights = state.get('state_dict', state)
         weights = {key.removeprefix('module.'): value for key, value in weights.items()}
         if self.prefix:
-            start = self.prefix.rstrip('.') + '.'
-            weights = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+            weights = below(weights, self.prefix.rstrip('.') + '.', module, self.checkpoint)
         report = load_whole(module, weights, self.checkpoint)
         print_log(f'{self.checkpoint}: {report}', logger='current')
-        module.refaug_load_report = str(report)
+        module.__dict__['refaug_load_report'] = str(report)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'loaded from {self.checkpoint}')

@@ -114,7 +114,9 @@ def card(name: str) -> BackboneCard:
         value = json.loads(path.read_text(encoding='utf-8'))
         if value['schema'] != SCHEMA:
             raise ValueError(f'schema {value["schema"]}, this version reads {SCHEMA}')
-        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in value.pop('spec').items()}
+        spec: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.pop('spec').items()}
+        value['name'] = name  # the folder's: it may have been renamed
         return BackboneCard(spec=BackboneSpec(**spec), **value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'malformed backbone card: {error}', path,
@@ -141,8 +143,9 @@ def register(name: str, weights: dict[str, torch.Tensor], spec: BackboneSpec, *,
     if bad:
         raise UserError('weights are not finite; not registered', bad[0],
                         'the training diverged: lower the learning rate')
-    home = zoo_dir() / plain_name(name)
-    data = save({k: v.detach().cpu().contiguous() for k, v in sorted(weights.items())})
+    name = plain_name(name)
+    home = zoo_dir() / name
+    data = save({k: v.detach().cpu().contiguous().clone() for k, v in sorted(weights.items())})
     made = BackboneCard(name, spec, _sha256(data), now(), provenance, metrics)
     if home.exists() and not overwrite and card(name).sha256 != made.sha256:
         raise UserError(f'the zoo has other weights under {name!r}', home,
@@ -155,6 +158,10 @@ def register(name: str, weights: dict[str, torch.Tensor], spec: BackboneSpec, *,
         if home.exists():
             os.rename(home, old)
         os.rename(aside, home)
+    except BaseException:
+        if old.exists() and not home.exists():
+            os.rename(old, home)
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json as json_format
 import re
-import sys
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refaug_det.comparison.compare import Comparison, Row, compare
+from refaug_det.comparison.compare import Comparison, Row
 from refaug_det.errors import UserError
 from refaug_det.runs import files
 
@@ -151,41 +149,6 @@ def write(comparison: Comparison, directory: Path | str) -> list[Path]:
         raise UserError(f'cannot write the tables ({error.strerror or error})', directory,
                         'name a folder that can be written to') from None
     return paths
-
-
-def compare_command(paths: list[Path], *, baseline: str | None = None,
-                    metric: str | None = None, output: Path | None = None,
-                    json: bool = False) -> int:
-    """Compare backbones by what their detectors reached.
-
-    Reads run.json files only. Refuses runs that were not fine-tuned alike.
-
-    Args:
-        paths: run directories, folders that hold them, or run.json files.
-        baseline: backbone to take differences against (default: the one with
-            "standard" in its name, else the first by name).
-        metric: which metric to compare (default: AP50 (11-point)).
-        output: folder to write comparison.md and comparison.csv to.
-        json: print JSON instead of a table.
-
-    Returns:
-        Exit code, 0.
-    """
-    comparison = compare(paths, baseline=baseline, metric=metric)
-    written = write(comparison, output) if output is not None else []
-    if json:
-        print(json_format.dumps(comparison.to_dict(), indent=2, allow_nan=False))
-        return 0
-    from rich.console import Console
-
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    with console.capture() as captured:
-        show(comparison, console)
-        for path in written:
-            console.print(f'wrote {visible(str(path))}', markup=False, highlight=False)
-    encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash
-    print(captured.get().encode(encoding, 'replace').decode(encoding), end='')
-    return 0
 
 
 def visible(text: str, keep: str = '') -> str:

@@ -20,7 +20,8 @@ _NAME = re.compile(r'iter_(\d+)\.pth')
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """The model inside a distributed wrapper, or the model itself."""
-    return model.module if hasattr(model, 'module') else model
+    inner = getattr(model, 'module', model)
+    return inner if isinstance(inner, torch.nn.Module) else model
 
 
 def state_of(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
@@ -95,9 +96,9 @@ class RefAugCheckpointHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
-        if self.interval_iters and self.every_n_train_iters(runner, self.interval_iters):
-            if batch_idx + 1 < len(runner.train_dataloader):  # the epoch's end saves itself
-                save(runner, runner.epoch, runner.iter + 1, self.keep)
+        inside = batch_idx + 1 < len(runner.train_dataloader)  # the epoch's end saves itself
+        if inside and self.interval_iters and self.every_n_train_iters(runner, self.interval_iters):
+            save(runner, runner.epoch, runner.iter + 1, self.keep)
 
     def after_train_epoch(self, runner: Any) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):

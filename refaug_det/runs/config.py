@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from mmengine.registry import (
     OPTIM_WRAPPERS,
     OPTIMIZERS,
     PARAM_SCHEDULERS,
+    TASK_UTILS,
     TRANSFORMS,
-    WEIGHT_INITIALIZERS,
-    DefaultScope,
+    VISUALIZERS,
 )
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -29,16 +30,21 @@ from torch.utils.data import DataLoader
 from refaug_det.errors import UserError
 
 _REGISTRIES = (MODELS, DATASETS, TRANSFORMS, HOOKS, LOOPS, METRICS, OPTIM_WRAPPERS, OPTIMIZERS,
-               PARAM_SCHEDULERS, DATA_SAMPLERS, WEIGHT_INITIALIZERS)
-# Names that OpenMMLab's own base configs leave behind, and those that mmengine reads.
+               PARAM_SCHEDULERS, DATA_SAMPLERS, TASK_UTILS, VISUALIZERS)
+# Names that OpenMMLab's own base configs leave behind, and those that mmengine and mmdet read.
 _VARIABLES = {'data_root', 'dataset_type', 'backend_args', 'train_pipeline', 'test_pipeline',
               'val_pipeline', 'max_epochs', 'vis_backends', 'img_norm_cfg', 'image_size',
               'norm_cfg', 'num_classes', 'custom_imports', 'env_cfg', 'sync_bn',
               'find_unused_parameters', 'model_wrapper_cfg', 'compile', 'classes', 'metainfo',
-              'activation_checkpointing', 'efficient_conv_bn_eval'}
+              'activation_checkpointing', 'efficient_conv_bn_eval', 'tta_model', 'tta_pipeline',
+              'cudnn_benchmark'}
 _TOP_LEVEL = _VARIABLES | (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'})
-# Built by mmcv's layer factories, which take keys of their own out first.
-_LAYER_KEYS = {'norm_cfg', 'conv_cfg', 'act_cfg', 'upsample_cfg', 'init_cfg', 'nms'}
+_UNREAD = re.compile(r'''(?m)^/.*$|[fF]?("""|\'\'\')[\s\S]*?\1|[fF]?("|')(?:\\.|[^\\\n])*?\2|#.*''')
+# Built by factories of mmcv and mmengine, which take keys of their own out first.
+_FACTORY_MADE = re.compile(r'\w*(norm|conv|act|upsample|init)_cfg|nms|dcn|plugins')
+# Taken out before the constructor is called: by registries, Runner, optim wrappers and DETR.
+_TAKEN_OUT = {'type', '_scope_', 'priority', 'convert_to_iter_based', 'paramwise_cfg',
+              'constructor', 'bg_cls_weight'}
 _DATALOADER = set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
     'num_batch_per_epoch'}
 # Keys that change how a run is executed or told, never what comes out.
@@ -56,8 +62,7 @@ def load(path: Path | str, options: dict[str, Any] | None = None) -> Config:
     """
     path = Path(path)
     if not path.is_file():
-        near = difflib.get_close_matches(
-            path.name, [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else [], 1)
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob('*.py')], 1)
         raise UserError('no such config file', path,
                         f'did you mean {path.parent / near[0]}?' if near else
                         'see configs/cls and configs/det')
@@ -78,23 +83,24 @@ def check_keys(cfg: Config | dict, where: object = '') -> None:
 
     Checked are the top level, the dataloaders, and the arguments of every
     `dict(type=...)` whose type is registered. A name of your own at the top
-    level may begin with an underscore.
+    level passes when the config reads it itself, or begins with an underscore.
 
     Raises:
-        UserError: an unknown key or type.
+        UserError: an unknown key.
     """
     values = cfg.to_dict() if isinstance(cfg, Config) else cfg
+    known = _TOP_LEVEL | _names_read(cfg.text if isinstance(cfg, Config) else '')
     for key in values:
-        if not key.startswith('_'):
+        if not key.startswith('_') and key not in known:
             _require(key, _TOP_LEVEL, key, where)
     scope = values.get('default_scope') or 'mmengine'
-    with DefaultScope.overwrite_default_scope(scope):
-        for path, node in _dicts(values):
-            if path and path[-1] in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-                for key in node:
-                    _require(key, _DATALOADER, '.'.join((*path, key)), where)
-            elif isinstance(node.get('type'), str) and not _LAYER_KEYS & set(path):
-                _check_arguments(node, '.'.join(path), where)
+    for path, node in _dicts(values):
+        if path and path[-1] in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            for key in node:
+                _require(key, _DATALOADER, '.'.join((*path, key)), where)
+        elif isinstance(node.get('type'), str) and not any(
+                map(_FACTORY_MADE.fullmatch, path)):
+            _check_arguments(node, '.'.join(path), scope, where)
 
 
 def set_everywhere(cfg: Any, key: str, value: Any) -> int:
@@ -112,7 +118,7 @@ def flat(values: Any) -> dict[str, Any]:
     def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         items = (node.items() if isinstance(node, dict) else
                  enumerate(node) if isinstance(node, (list, tuple)) else ())
-        if not isinstance(node, (dict, list, tuple)) or not node:
+        if not isinstance(node, (dict, list, tuple)) or (path and not node):
             yield path, node
         for key, value in items:
             yield from walk(value, f'{path}.{key}' if path else str(key))
@@ -149,38 +155,51 @@ def _dicts(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
             yield from _dicts(value, (*path, str(number)))
 
 
-def _check_arguments(node: dict, path: str, where: object) -> None:
-    found = [cls for registry in _REGISTRIES if (cls := registry.get(node['type'])) is not None]
-    if not found:
-        return  # built outside these registries; it fails by name when it is built
+def _names_read(text: str) -> set[str]:
+    """Names that a config's text uses, other than to set them."""
+    # mmengine puts a file's path before its text; f-strings stay, for they read names
+    code = _UNREAD.sub(lambda m: m[0] if m[0][0] in 'fF' else '', text)
+    return set(re.findall(r'\b([A-Za-z]\w*)\b(?!\s*=[^=])', code))
+
+
+def _check_arguments(node: dict, path: str, scope: str, where: object) -> None:
     known: set[str] = set()
-    for cls in found:
+    found = False
+    for root in _REGISTRIES:
+        with root.switch_scope_and_registry(node.get('_scope_') or scope) as registry:
+            cls = registry.get(node['type'])
+        if cls is None:
+            continue
         names = _arguments(cls)
         if names is None:
             return
-        known |= names
+        found, known = True, known | names
+    if not found:
+        return  # built outside these registries; it fails by name when it is built
     for key in node:
-        if key not in ('type', '_scope_'):
+        if key not in _TAKEN_OUT:
             _require(key, known, f'{path}.{key}', where)
 
 
 def _arguments(cls: Any) -> set[str] | None:
     """Names a class's constructor takes, followed through **kwargs; None if open-ended."""
     names: set[str] = set()
-    for base in (cls.__mro__ if inspect.isclass(cls) else (cls,)):
+    line = cls.__mro__[:-1] if inspect.isclass(cls) else (cls,)
+    forks, ends = False, False
+    for base in line:
+        forks |= len(getattr(base, '__bases__', ())) > 1
         function = base.__dict__.get('__init__') if inspect.isclass(base) else base
         if function is None:
             continue
-        if base is object:
-            return None
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):
             return None
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names - {'self'}
-    return None
+        ends |= not any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if ends and not forks:  # behind a fork, **kwargs may go to any of the bases
+            break
+    return names - {'self'} if ends else None
 
 
 def _require(key: str, known: set[str], path: str, where: object) -> None:

@@ -23,10 +23,15 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
     A resumed run keeps the id and the start of the record it goes on with.
 
     Raises:
-        UserError: the directory was used and neither flag is given, or the
-            run to resume had another config.
+        UserError: the directory cannot be made, it was used and neither flag
+            is given, or the run to resume had another config.
     """
     stored = work_dir / RESOLVED
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot make the run directory ({error.strerror})', work_dir,
+                        'choose another --work-dir') from None
     if (work_dir / records.FILE_NAME).is_file():
         if resume:
             earlier = records.read(work_dir)
@@ -40,7 +45,6 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
         else:
             raise UserError('the run directory was used before', work_dir, 'pass --resume to go '
                             'on, --overwrite to start anew, or another --work-dir')
-    work_dir.mkdir(parents=True, exist_ok=True)
     files.sweep_temporary(work_dir)
     files.write_json(stored, resolved)
 

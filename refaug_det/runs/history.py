@@ -23,6 +23,11 @@ def read(run_dir: Path | str) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []
 
 
+def row(run_dir: Path | str, epoch: int) -> dict[str, Any]:
+    """What is known of one epoch (from 1); empty where it is not recorded."""
+    return next((row for row in read(run_dir) if row['epoch'] == epoch), {})
+
+
 def test_metrics(row: dict[str, Any]) -> dict[str, float | None]:
     """The test metrics of one row."""
     return {key: value for key, value in row.items() if key not in _TRAINING}
@@ -40,6 +45,11 @@ class RefAugHistoryHook(Hook):
 
     def before_train_epoch(self, runner: Any) -> None:
         self.losses: list[Any] = []
+        self.rate: float | None = None
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        # at the end of an epoch the scheduler has already set the next one's
+        self.rate = runner.optim_wrapper.get_lr()['lr'][0]
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
@@ -50,7 +60,7 @@ class RefAugHistoryHook(Hook):
         info = runner.message_hub.runtime_info
         losses = [float(x) for x in self.losses]
         row = dict(epoch=runner.epoch + 1, iteration=runner.iter, phase=info.get('phase'),
-                   lr=runner.optim_wrapper.get_lr()['lr'][0],
+                   lr=self.rate,
                    loss=_finite(sum(losses) / len(losses)) if losses else None)
         if info.get('augmented_share') is not None:
             row['augmented_share'] = info.get('augmented_share')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -54,7 +55,8 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, environment: Mapping[str, st
     Raises:
         UserError: a job failed; the others are stopped. It names the log.
     """
-    waiting, running = list(jobs), {}
+    waiting = list(jobs)
+    running: dict[Job, subprocess.Popen] = {}
     said = time.monotonic()
     try:
         while waiting or running:
@@ -83,19 +85,21 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, environment: Mapping[str, st
 
 def last_line(log: Path) -> str:
     """The last line of a job's output that is not empty."""
-    try:
-        lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
-    except OSError:
-        return ''
+    lines = _text(log).splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
 
 
-def share_done(line: str) -> float:
-    """Share of a run that a progress line `epoch 3/12 ...` says is behind it."""
-    word = line.partition('epoch ')[2].partition(' ')[0].rstrip(':')
-    now, _, of = word.partition('/')
-    ended = line.partition('epoch ')[2].startswith(f'{word}:')
-    return (int(now) - (0 if ended else 0.5)) / int(of) if now.isdigit() and of.isdigit() else 0.0
+def share_done(output: str) -> float:
+    """Share of a run that its output says is behind it, in [0, 1].
+
+    Args:
+        output: lines of which some begin with `epoch 3/12`, or `epoch 3/12:` when it ended.
+    """
+    found = re.findall(r'epoch (\d+)/(\d+)(:?)', output)
+    if not found:
+        return 0.0
+    epoch, of, ended = found[-1]
+    return (int(epoch) - (0 if ended else 0.5)) / int(of)
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
@@ -105,10 +109,16 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
                                 stderr=subprocess.STDOUT, env=dict(environment))
 
 
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(encoding='utf-8', errors='replace')
+    except OSError:  # not started yet
+        return ''
+
+
 def _progress(running: Sequence[Job], eta: Eta) -> str:
-    lines = {job: last_line(job.log) for job in running}
-    left = eta.left({job.name: job.weight * share_done(line) for job, line in lines.items()})
-    parts = [f'{job.name}: {line[:60] or "starting"}' for job, line in lines.items()]
+    left = eta.left({job.name: job.weight * share_done(_text(job.log)) for job in running})
+    parts = [f'{job.name}: {last_line(job.log)[:60] or "starting"}' for job in running]
     head = f'[{clock(time.monotonic() - eta.begun)}, {"?" if left is None else clock(left)} left]'
     return f'{head} ' + ' | '.join(parts)
 

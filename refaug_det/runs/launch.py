@@ -24,6 +24,24 @@ from refaug_det.runs import (
 from refaug_det.runs.runner import RefAugRunner
 
 
+class _Options(DictAction):
+    """mmengine's `--cfg-options`, except that a malformed one is the user's error."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError):
+            raise argparse.ArgumentError(self, f'not KEY=VALUE: {" ".join(values)}') from None
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:  # what numpy takes
+        raise argparse.ArgumentTypeError(f'{value} is not in [0, 2**32)')
+    return value
+
+
 def arguments(description: str) -> argparse.ArgumentParser:
     """The options of `tools/train_*.py`, by OpenMMLab's names."""
     parser = argparse.ArgumentParser(
@@ -31,12 +49,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add('config', help='config file, such as those in configs/')
     add('--work-dir', type=Path, help='run directory (default: work_dirs/CONFIG-seedS)')
-    add('--seed', type=int, default=0, help='all randomness derives from it (default: 0)')
+    add('--seed', type=_seed, default=0, help='all randomness derives from it (default: 0)')
     add('--resume', action='store_true', help='go on from the newest checkpoint of the run')
     add('--overwrite', action='store_true', help='start anew where a run was before')
     add('--data-root', help='where the data set lies')
     add('--classes', help='"auto" (those in the data) or names: a,b,c')
-    add('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+    add('--cfg-options', nargs='+', action=_Options, default={}, metavar='KEY=VALUE',
         help='change the config, such as train_cfg.max_epochs=3')
     add('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
         help='set by tools/dist_train.sh')
@@ -70,8 +88,13 @@ def keep_total_batch(cfg: Config, world_size: int) -> str:
         One line that says how the total is reached.
 
     Raises:
-        UserError: the total cannot be reached exactly.
+        UserError: the total cannot be reached exactly, or not in this way.
     """
+    own_loop = cfg.train_cfg.get('type') == 'RefAugTrainLoop'
+    if own_loop and (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) != 1:
+        raise UserError('RefAugTrainLoop accumulates by itself, up to the total batch',
+                        'optim_wrapper.accumulative_counts', 'leave it out, and set '
+                        'auto_scale_lr.base_batch_size to the total batch')
     limit = cfg.train_dataloader.batch_size
     total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or limit * world_size
     if total % world_size:
@@ -81,7 +104,7 @@ def keep_total_batch(cfg: Config, world_size: int) -> str:
     cfg.train_dataloader.batch_size = share
     if share <= limit:
         return f'total batch {total} = {world_size} x {share} images'
-    if cfg.train_cfg.get('type') != 'RefAugTrainLoop':
+    if not own_loop:
         raise UserError('only RefAugTrainLoop accumulates gradients', 'train_cfg.type',
                         f'or set train_dataloader.batch_size={share}')
     cfg.train_cfg.micro_batch = limit
@@ -97,7 +120,7 @@ def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> rec
     batch = keep_total_batch(cfg, processes.world_size(args.launcher))
     work_dir = args.work_dir or Path('work_dirs') / f'{name}-seed{args.seed}'
     cfg.work_dir = str(work_dir)
-    resolved = json.loads(json.dumps(cfg.to_dict(), default=str))
+    resolved = json.loads(json.dumps(cfg.to_dict(), default=str), parse_constant=str)
     record = records.RunRecord(
         name=name, stage=stage, config=_shown(args.config), seed=args.seed,
         config_digest=files.digest(configs.significant(resolved)),

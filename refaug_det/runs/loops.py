@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
@@ -10,6 +11,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import BatchSampler, DataLoader
 
+from refaug_det.runs import history
 from refaug_det.runs.randomness import (
     KeyedDataset,
     RefAugKeyedSampler,
@@ -28,7 +30,7 @@ def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -
         seed: seed of the run.
         rank, world_size: this process among all.
     """
-    cfg = dict(cfg)
+    cfg = without_idle_options(cfg)
     dataset = DATASETS.build(cfg.pop('dataset'))
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
@@ -44,6 +46,23 @@ def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -
     collate = dict(cfg.pop('collate_fn', None) or dict(type='pseudo_collate'))
     collate_fn = partial(FUNCTIONS.get(collate.pop('type')), **collate)
     return DataLoader(keyed, batch_sampler=ResumableBatches(batches), collate_fn=collate_fn, **cfg)
+
+
+def without_idle_options(cfg: dict) -> dict:
+    """A copy of a dataloader config without the options of workers where it has none.
+
+    torch refuses `persistent_workers` and `prefetch_factor` with `num_workers=0`.
+    """
+    idle = () if cfg.get('num_workers') else ('persistent_workers', 'prefetch_factor')
+    return {key: value for key, value in cfg.items() if key not in idle}
+
+
+def end_workers(loader: Any) -> None:
+    """End persistent workers; left to the garbage collector, each may take seconds to end."""
+    iterator = getattr(loader, '_iterator', None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None
 
 
 @LOOPS.register_module()
@@ -68,6 +87,19 @@ class RefAugTrainLoop(EpochBasedTrainLoop):
     def dataset(self) -> Any:
         """The training dataset inside the keyed wrapper."""
         return self.dataloader.dataset.dataset
+
+    def run(self) -> Any:
+        """As mmengine's; a run that was stopped in a validation makes up for it."""
+        runner = self.runner
+        runner.call_hook('before_train')
+        after_epoch = self._epoch and self._iter == self._epoch * len(self.dataloader)
+        if after_epoch and not history.test_metrics(history.row(runner.work_dir, self._epoch)):
+            self._validate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate()
+        runner.call_hook('after_train')
+        return runner.model
 
     def run_epoch(self) -> None:
         """One epoch, without the batches that a resumed run has already done."""
@@ -97,6 +129,13 @@ class RefAugTrainLoop(EpochBasedTrainLoop):
                          outputs=outputs)
         self._iter += 1
 
+    def _validate(self) -> None:
+        """Where it is due after the epoch that has ended."""
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+            self.runner.val_loop.run()
+
     def _count_parts(self, parts: int) -> None:
         """Tell mmengine's OptimWrapper to update after exactly `parts` backward passes."""
         optim = self.runner.optim_wrapper
@@ -117,4 +156,4 @@ def micro_batches(batch: dict, most: int | None) -> list[dict]:
         return [batch]
     edges = [size * i // count for i in range(count + 1)]
     return [{key: value[a:b] for key, value in batch.items()}
-            for a, b in zip(edges, edges[1:], strict=False)]
+            for a, b in pairwise(edges)]

@@ -65,9 +65,10 @@ class RefAugProgressHook(Hook):
                                highlight=False)
 
     def after_train(self, runner: Any) -> None:
-        self._stop()
+        self.close()
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Give the terminal back; the runner calls this also when training raises."""
         if self.bar:
             self.bar.stop()
             self.bar = None

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.registry import DATA_SAMPLERS
-from torch.utils.data import BatchSampler, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 
 class SampleKey(NamedTuple):
     """What the sampler hands to the workers: the epoch travels with the index."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no one needs here
 
 
 def key(*parts: int | str) -> int:
@@ -112,7 +112,7 @@ class RefAugKeyedSampler(Sampler):
 
     def __iter__(self) -> Iterator[SampleKey]:
         count = len(self.dataset)
-        order = np.arange(count)
+        order: np.ndarray = np.arange(count)
         if self.shuffle:
             order = np.random.default_rng(key(self.seed, 'order', self.epoch)).permutation(count)
         order = np.resize(order, len(self) * self.world_size)
@@ -120,7 +120,7 @@ class RefAugKeyedSampler(Sampler):
             yield SampleKey(self.epoch, int(index))
 
 
-class ResumableBatches(BatchSampler):
+class ResumableBatches(Sampler[list]):
     """A batch sampler that can leave out the batches already done, at index level."""
 
     def __init__(self, batches: Any) -> None:
@@ -130,7 +130,7 @@ class ResumableBatches(BatchSampler):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[SampleKey]]:
+    def __iter__(self) -> Iterator[list]:
         skip, self.skip = self.skip, 0
         for number, batch in enumerate(self.batches):
             if number >= skip:

@@ -1,13 +1,15 @@
 """mmengine's Runner where it stands in the way: every touch of its internals is here.
 
 What differs: gloo on machines without a GPU, a quiet console (the log file has
-everything), initial weights keyed on the seed, and resume from the newest
-readable checkpoint of the run directory.
+everything), initial weights keyed on the seed, resume from the newest
+readable checkpoint of the run directory, and names that no two runs share.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
+import warnings
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from refaug_det.runs import checkpoints
+from refaug_det.runs.loops import end_workers, without_idle_options
 from refaug_det.runs.randomness import seed_from
 
 
@@ -25,11 +28,18 @@ from refaug_det.runs.randomness import seed_from
 class RefAugRunner(Runner):
     """A Runner that is reproducible from its seed and resumable at any iteration."""
 
+    _has_loaded: bool
+
+    def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
+        # mmengine names its global loggers by the second: two runs of one process would share
+        name = f'{experiment_name or "run"}_{uuid.uuid4().hex[:8]}'
+        super().__init__(*args, experiment_name=name, **kwargs)
+
     def setup_env(self, env_cfg: dict) -> None:
-        if self.distributed and not torch.cuda.is_available():
+        without_gpu = self.distributed and not torch.cuda.is_available()
+        if without_gpu and not torch.distributed.is_initialized():
             # mmengine sets a CUDA device before it opens the process group
-            if not torch.distributed.is_initialized():
-                torch.distributed.init_process_group('gloo')
+            torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None,
@@ -40,17 +50,35 @@ class RefAugRunner(Runner):
                 handler.setLevel(max(handler.level, logging.WARNING))
         return logger
 
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(dataloader, dict):
+            dataloader = without_idle_options(dataloader)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
+
     def build_model(self, model: Any) -> torch.nn.Module:
         seed_from(self.seed, 'model')
         return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: torch.nn.Module) -> torch.nn.Module:
-        if self.distributed and not torch.cuda.is_available():
-            unused = self.cfg.get('find_unused_parameters', False)
-            return MMDistributedDataParallel(
-                module=model, broadcast_buffers=False, find_unused_parameters=unused)
-        return super().wrap_model(model_wrapper_cfg, model)
+        with warnings.catch_warnings():  # newer torch has another name for broadcast_buffers
+            warnings.simplefilter('ignore', FutureWarning)
+            if self.distributed and not torch.cuda.is_available():
+                unused = self.cfg.get('find_unused_parameters', False)
+                return MMDistributedDataParallel(
+                    module=model, broadcast_buffers=False, find_unused_parameters=unused)
+            return super().wrap_model(model_wrapper_cfg, model)
+
+    def train(self) -> torch.nn.Module:
+        try:
+            return super().train()
+        finally:
+            for hook in self.hooks:
+                if hasattr(hook, 'close'):
+                    hook.close()
+            for loop in (self._train_loop, self._val_loop):
+                end_workers(getattr(loop, 'dataloader', None))
 
     def _init_model_weights(self) -> None:
         seed_from(self.seed, 'weights')

@@ -27,7 +27,7 @@ def voc(tmp_path_factory):
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny_backbone(zoo_dir):
     """Name of a registered ResNet-18 of width 8."""
     torch.manual_seed(0)
@@ -37,13 +37,13 @@ def tiny_backbone(zoo_dir):
     return 'tiny'
 
 
-@pytest.fixture()
+@pytest.fixture
 def zoo_dir(tmp_path, monkeypatch):
     monkeypatch.setenv('REFAUG_DET_ZOO', str(tmp_path / 'zoo'))
     return tmp_path / 'zoo'
 
 
-@pytest.fixture()
+@pytest.fixture
 def arguments(voc, tiny_backbone, tmp_path):
     """Words of a tiny `tools/train_det.py` command line; takes more words."""
     def words(*more, work_dir='run', epochs=2, options=()):

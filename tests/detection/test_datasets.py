@@ -14,7 +14,7 @@ from refaug_det.errors import UserError
 CLASSES = ['arrow', 'comb', 'crescent', 'cross', 'disc', 'ring', 'square', 'star']
 
 
-@pytest.fixture()
+@pytest.fixture
 def root(voc, tmp_path):
     shutil.copytree(voc, tmp_path / 'voc')
     return tmp_path / 'voc'

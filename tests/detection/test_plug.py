@@ -12,7 +12,7 @@ from refaug_det.errors import UserError
 CONFIG = 'configs/det/faster_rcnn_r50_fpn_voc07.py'
 
 
-@pytest.fixture()
+@pytest.fixture
 def cfg():
     return Config.fromfile(CONFIG)
 

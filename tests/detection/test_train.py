@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture()
+@pytest.fixture
 def train_det(monkeypatch):
     monkeypatch.chdir(ROOT)
     spec = importlib.util.spec_from_file_location('train_det', ROOT / 'tools' / 'train_det.py')
@@ -121,13 +121,13 @@ def test_a_zero_area_box_does_not_reach_the_loss(train_det, arguments, tmp_path,
 
 
 @pytest.mark.parametrize(('change', 'said'), [
-    (lambda w, t: w[:2] + ['nope'] + w[3:], "no backbone 'nope'"),
-    (lambda w, t: ['configs/det/nope.py'] + w[1:], 'no such config'),
+    (lambda w, t: [*w[:2], 'nope', *w[3:]], "no backbone 'nope'"),
+    (lambda w, t: ['configs/det/nope.py', *w[1:]], 'no such config'),
     (lambda w, t: [*w, 'model.backbone.detph=18'], "did you mean 'depth'"),
     (lambda w, t: [*w, 'train_dataloader.batchsize=2'], "did you mean 'batch_size'"),
     (lambda w, t: [str(t / 'gone') if v.endswith('toy_voc') else v for v in w], 'gone'),
     (lambda w, t: ['a,a' if v == 'auto' else v for v in w], 'distinct'),
-    (lambda w, t: ['disc,ring' if v == 'auto' else v for v in w][:2] + ['../x'] + w[3:],
+    (lambda w, t: [*['disc,ring' if v == 'auto' else v for v in w][:2], '../x', *w[3:]],
      'not a backbone name'),
     (lambda w, t: [*w, 'auto_scale_lr.base_batch_size=3', 'train_cfg.type=EpochBasedTrainLoop',
                    'train_dataloader.batch_size=2'], 'RefAugTrainLoop'),

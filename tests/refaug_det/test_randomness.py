@@ -1,0 +1,262 @@
+"""Randomness is a function of (seed, epoch, index), whoever draws it and wherever."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import BatchSampler, Dataset, Subset
+
+from refaug_det.runs.loops import keyed_dataloader
+from refaug_det.runs.randomness import (
+    KeyedDataset,
+    RefAugKeyedSampler,
+    ResumableBatches,
+    SampleKey,
+    key,
+    leaves,
+    seed_from,
+)
+
+
+def draws() -> tuple:
+    """One draw of each generator that augmentations use."""
+    return random.random(), np.random.rand(), float(torch.rand(()))
+
+
+@DATASETS.register_module(force=True)
+class DrawingDataset(Dataset):
+    """Samples are draws; it knows its epoch, and says what was asked of it."""
+
+    def __init__(self, length: int = 10) -> None:
+        self.length, self.epoch, self.asked = length, -1, []
+        self.metainfo = {'classes': ('a',)}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        self.asked.append(index)
+        return dict(index=index, epoch=self.epoch, draws=torch.tensor(draws()))
+
+    def full_init(self) -> None:
+        pass  # mmengine's wrappers call it
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return [index % 2]
+
+    def get_data_info(self, index: int) -> dict:
+        wide = index % 3 == 0
+        return dict(width=200 if wide else 100, height=100 if wide else 200)
+
+
+# Keys
+
+@pytest.mark.parametrize(('parts', 'value'), [
+    ((), 0xb4b2797457a0a6e4), ((0,), 0x75dfcd439d7d2b84), ((7, 'order', 3), 0xa94e3a952dba406c),
+    ((0, 'sample', 0, 0), 0xda497c9573a7da92), ((0, 'sample', 1, 2), 0xb78cf131dbc71aa5)])
+def test_keys_never_change(parts, value):
+    assert key(*parts) == value  # else a run started before an update ends otherwise after it
+
+
+def test_keys_differ():
+    keys = {key(seed, word, epoch, index) for seed in range(8) for word in ('sample', 'order')
+            for epoch in range(16) for index in range(64)}
+    assert len(keys) == 8 * 2 * 16 * 64
+    assert all(0 <= value < 2**64 for value in keys)
+    assert max(keys) > 2**63  # of all 64 bits
+    assert key(1, 23) != key(12, 3)
+    assert key('a') == key('a')
+
+
+def test_all_generators_are_seeded():
+    seed_from(3, 'sample', 1, 2)
+    first = draws()
+    draws()
+    seed_from(3, 'sample', 1, 2)
+    assert draws() == first
+    for other in ((4, 'sample', 1, 2), (3, 'order', 1, 2), (3, 'sample', 2, 1)):
+        seed_from(*other)
+        assert all(a != b for a, b in zip(draws(), first, strict=True))
+
+
+def test_every_key_is_a_seed_that_the_generators_take(monkeypatch):
+    for value in (0, 2**32 - 1, 2**63, 2**64 - 1):
+        monkeypatch.setattr('refaug_det.runs.randomness.key', lambda *_, value=value: value)
+        seed_from(0)
+        first = draws()
+        seed_from(0)
+        assert draws() == first
+
+
+# Samples
+
+def test_a_sample_depends_on_its_key_alone():
+    dataset = DrawingDataset()
+    keyed = KeyedDataset(dataset, seed=5)
+    first = keyed[SampleKey(2, 3)]['draws']
+    keyed[SampleKey(0, 1)]
+    draws()
+    assert torch.equal(keyed[SampleKey(2, 3)]['draws'], first)
+    assert not torch.equal(keyed[SampleKey(3, 3)]['draws'], first)
+    assert not torch.equal(keyed[SampleKey(2, 4)]['draws'], first)
+    assert not torch.equal(KeyedDataset(dataset, seed=6)[SampleKey(2, 3)]['draws'], first)
+    assert len(keyed) == 10
+    assert keyed.metainfo == {'classes': ('a',)}
+    assert keyed.get_data_info(SampleKey(1, 3))['width'] == 200
+
+
+PLAIN = dict(type='DrawingDataset')
+BOTH = dict(type='ConcatDataset', datasets=[PLAIN, PLAIN])
+
+
+@pytest.mark.parametrize(('config', 'inside'), [
+    (PLAIN, 1), (BOTH, 2), (dict(type='RepeatDataset', dataset=PLAIN, times=2), 1),
+    (dict(type='RepeatDataset', dataset=BOTH, times=2), 2),
+    (dict(type='ClassBalancedDataset', dataset=PLAIN, oversample_thr=0.1), 1)])
+def test_the_epoch_reaches_every_data_set_inside(config, inside):
+    outer = DATASETS.build(config)
+    assert len(list(leaves(outer))) == inside
+    for epoch in (0, 7):
+        sample = KeyedDataset(outer, 0)[SampleKey(epoch, len(outer) - 1)]
+        assert sample['epoch'] == epoch
+        assert [leaf.epoch for leaf in leaves(outer)] == [epoch] * inside
+
+
+def test_the_epoch_reaches_a_subset_and_is_not_forced_on_others():
+    inner = DrawingDataset()
+    assert KeyedDataset(Subset(inner, [1, 2]), 0)[SampleKey(4, 1)]['epoch'] == 4
+    assert KeyedDataset([5, 6], 0)[SampleKey(4, 1)] == 6
+
+
+# Order
+
+def order(length: int = 20, epoch: int = 0, **kwargs: object) -> list[int]:
+    sampler = RefAugKeyedSampler(range(length), **{'seed': 0, **kwargs})
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    assert all(sample.epoch == epoch for sample in found)
+    return [sample.index for sample in found]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    assert order() == order()
+    assert order() != order(epoch=1)
+    assert order() != order(seed=1)
+    assert sorted(order()) == list(range(20))
+    assert order() != list(range(20))
+    assert order(shuffle=False, epoch=3) == list(range(20))
+
+
+@pytest.mark.parametrize('length', [1, 3, 20, 21, 23])
+@pytest.mark.parametrize('world_size', [2, 4, 5])
+def test_ranks_share_all_samples_equally(length, world_size):
+    shares = [order(length, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert len({len(share) for share in shares}) == 1
+    together = [index for share in shares for index in share]
+    assert set(together) == set(range(length))
+    assert len(together) - length < world_size  # no more is filled up than must be
+    if length % world_size == 0:
+        assert sorted(together) == sorted(order(length))
+
+
+# Batches
+
+def test_batches_already_done_are_left_out_once():
+    batches = ResumableBatches(BatchSampler(range(10), 3, drop_last=False))
+    whole = list(batches)
+    assert (len(batches), len(whole)) == (4, 4)
+    batches.skip = 3
+    assert list(batches) == whole[3:]
+    assert list(batches) == whole
+
+
+CONFIG = dict(dataset=dict(type='DrawingDataset'), batch_size=4, num_workers=0,
+              collate_fn=dict(type='default_collate'),
+              sampler=dict(type='DefaultSampler', shuffle=True))
+
+
+def epochs(loader, count: int = 3) -> list[list]:
+    """Index, epoch and draws of every sample, epoch by epoch."""
+    found = []
+    for epoch in range(count):
+        loader.batch_sampler.batches.sampler.set_epoch(epoch)
+        found.append([(int(i), int(e), tuple(d.tolist())) for batch in loader for i, e, d in
+                      zip(batch['index'], batch['epoch'], batch['draws'], strict=True)])
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()
+        loader._iterator = None
+    return found
+
+
+@pytest.mark.parametrize(('workers', 'persistent'), [(0, True), (1, False), (2, False), (2, True)])
+def test_samples_do_not_depend_on_the_workers(workers, persistent):
+    expected = epochs(keyed_dataloader(CONFIG, seed=1))
+    found = epochs(keyed_dataloader(
+        dict(CONFIG, num_workers=workers, persistent_workers=persistent), seed=1))
+    assert found == expected
+    assert [{epoch for _, epoch, _ in rows} for rows in found] == [{0}, {1}, {2}]
+    assert len({draws for rows in found for _, _, draws in rows}) == 30  # none comes twice
+    assert found != epochs(keyed_dataloader(CONFIG, seed=2))
+
+
+def test_skipped_batches_do_not_touch_the_data_set():
+    loader = keyed_dataloader(CONFIG, seed=1)
+    whole = [batch['index'].tolist() for batch in loader]
+    loader = keyed_dataloader(CONFIG, seed=1)
+    loader.batch_sampler.skip = 2
+    assert [batch['index'].tolist() for batch in loader] == whole[2:]
+    assert loader.dataset.dataset.asked == whole[2]
+
+
+def test_options_of_a_dataloader_config():
+    config = dict(CONFIG, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=False))
+    before = repr(config)
+    loader = keyed_dataloader(config, seed=0)
+    assert [batch['index'].tolist() for batch in loader] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(loader) == 2
+    assert repr(config) == before
+    config.pop('collate_fn')
+    assert isinstance(next(iter(keyed_dataloader(config, seed=0)))['index'], list)  # mmengine's
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class ByShape(BatchSampler):
+    """Groups by aspect ratio as mmdet's does: it asks the sampler's data set."""
+
+    def __init__(self, sampler, batch_size: int, drop_last: bool = False) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+
+    def __iter__(self):
+        groups: dict[bool, list] = {True: [], False: []}
+        for sample in self.sampler:
+            info = self.sampler.dataset.get_data_info(sample)
+            group = groups[info['width'] > info['height']]
+            group.append(sample)
+            if len(group) == self.batch_size:
+                yield group[:]
+                group.clear()
+        yield from (group for group in groups.values() if group)
+
+
+@pytest.mark.parametrize('name', ['ByShape', 'mmdet.AspectRatioBatchSampler'])
+def test_batches_by_aspect_ratio(name):
+    if name.startswith('mmdet'):
+        from detection import train  # noqa: F401  (registration)
+    config = dict(CONFIG, batch_size=2, batch_sampler=dict(type=name),
+                  dataset=dict(type='DrawingDataset', length=12))
+    loader = keyed_dataloader(config, seed=0)
+    first = [batch['index'].tolist() for batch in loader]
+    assert all(len({index % 3 == 0 for index in batch}) == 1 for batch in first)
+    assert sorted(index for batch in first for index in batch) == list(range(12))
+    assert len(loader) == len(first)
+    loader.batch_sampler.skip = 4
+    assert [batch['index'].tolist() for batch in loader] == first[4:]
+    loader.batch_sampler.batches.sampler.set_epoch(1)
+    assert [batch['index'].tolist() for batch in loader] != first
+    without = keyed_dataloader(dict(config, batch_sampler=None), seed=0)
+    assert any(len({int(i) % 3 == 0 for i in batch['index']}) == 2 for batch in without)
