@@ -141,7 +141,7 @@ class Recorder(Hook):
 
         model.loss = watched
         model.network.register_forward_pre_hook(
-            lambda module, inputs: self.parts[-1].append(inputs[0].clone()))
+            lambda module, inputs: self.parts[-1].append(inputs[0].cpu().clone()))
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         self.parts.clear()
@@ -165,7 +165,7 @@ def observe(dark_images, tmp_path, monkeypatch):
     real = F.cross_entropy
 
     def cross_entropy(logits, targets, **kwargs):
-        recorders[-1].parts[-1].append(targets.clone())
+        recorders[-1].parts[-1].append(targets.cpu().clone())
         return real(logits, targets, **kwargs)
 
     monkeypatch.setattr(F, 'cross_entropy', cross_entropy)

@@ -1,14 +1,18 @@
 """Image folders: what is found, in what order, and what is refused with a place to look."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from classification.datasets import RefAugImageFolder, split_folder
+from classification.train import resolve_classes
 from refaug_det.errors import UserError
+from refaug_det.toy_world import CLASSES
 
 
 @pytest.fixture
@@ -171,3 +175,30 @@ def test_strength_is_asked_for_the_epoch_of_the_sample(root):
         sample = dataset[0]
         assert sample['augmented'] is (epoch < 2)
         assert torch.equal(sample['inputs'], 255 - plain if epoch < 2 else plain)
+
+
+def config(root, **more):
+    leaf = dict(type='RefAugImageFolder', data_root=str(root), split='train', pipeline=[])
+    return Config(dict(dict(model=dict(num_classes=None), train_dataloader=dict(dataset=leaf),
+                            val_dataloader=dict(dataset=dict(leaf, split='val'))), **more))
+
+
+def test_classes_come_from_the_training_split(toy_images):
+    cfg = config(toy_images)
+    assert resolve_classes(cfg, None) == resolve_classes(cfg, 'auto') == sorted(CLASSES)
+    assert cfg.model.num_classes == 8
+    assert cfg.val_dataloader.dataset.classes == sorted(CLASSES)
+
+
+def test_a_split_that_lacks_a_class_is_refused(toy_images, tmp_path):
+    shutil.copytree(toy_images, tmp_path / 'data')
+    shutil.rmtree(tmp_path / 'data' / 'val' / 'ring')
+    with pytest.raises(UserError, match='ring') as caught:
+        resolve_classes(config(tmp_path / 'data'), None)
+    assert caught.value.where == str(tmp_path / 'data' / 'val')
+
+
+def test_a_data_set_that_is_no_image_folder_is_refused():
+    cfg = config('.', train_dataloader=dict(dataset=dict(type='Other')))
+    with pytest.raises(UserError, match='no image folder'):
+        resolve_classes(cfg, None)

@@ -67,7 +67,8 @@ def weights_of(runner):
 
 
 def equal_weights(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    return a.keys() == b.keys() and all(
+        torch.equal(a[key].cpu(), b[key].cpu()) for key in a)
 
 
 @pytest.fixture

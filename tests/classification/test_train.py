@@ -5,12 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
 
-from classification.train import resolve_classes
 from refaug_det.backbones import zoo
-from refaug_det.errors import UserError
 from refaug_det.runs import history, records
 from refaug_det.runs.loops import RefAugTrainLoop
 from refaug_det.toy_world import CLASSES
@@ -228,30 +225,3 @@ def test_a_corrupt_image_is_named(train_cls, words, toy_images, tmp_path, capfd,
     assert run.status == 'failed'
     assert 'cannot decode' in run.error
     assert zoo.names() == []
-
-
-def config(root, **more):
-    leaf = dict(type='RefAugImageFolder', data_root=str(root), split='train', pipeline=[])
-    return Config(dict(dict(model=dict(num_classes=None), train_dataloader=dict(dataset=leaf),
-                            val_dataloader=dict(dataset=dict(leaf, split='val'))), **more))
-
-
-def test_classes_come_from_the_training_split(toy_images):
-    cfg = config(toy_images)
-    assert resolve_classes(cfg, None) == resolve_classes(cfg, 'auto') == sorted(CLASSES)
-    assert cfg.model.num_classes == 8
-    assert cfg.val_dataloader.dataset.classes == sorted(CLASSES)
-
-
-def test_a_split_that_lacks_a_class_is_refused(toy_images, tmp_path):
-    shutil.copytree(toy_images, tmp_path / 'data')
-    shutil.rmtree(tmp_path / 'data' / 'val' / 'ring')
-    with pytest.raises(UserError, match='ring') as caught:
-        resolve_classes(config(tmp_path / 'data'), None)
-    assert caught.value.where == str(tmp_path / 'data' / 'val')
-
-
-def test_a_data_set_that_is_no_image_folder_is_refused():
-    cfg = config('.', train_dataloader=dict(dataset=dict(type='Other')))
-    with pytest.raises(UserError, match='no image folder'):
-        resolve_classes(cfg, None)
