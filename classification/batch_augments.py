@@ -13,16 +13,26 @@ from torch import nn
 from refaug_det.errors import UserError
 
 Mixed = tuple[torch.Tensor, torch.Tensor]
+Lambda = float | torch.Tensor  # of the batch, or (B,) of every sample
+Passed = tuple[torch.Tensor, torch.Tensor, bool]  # logits (B, K), targets (B, K), mixed?
+PAIRINGS = ('permutation', 'reversed')
 
 
-def mixup(images: torch.Tensor, targets: torch.Tensor, lam: float,
+def interpolate(values: torch.Tensor, lam: Lambda, partner: torch.Tensor) -> torch.Tensor:
+    """Convex combination of each of (B, ...) values with its partner's; `lam` weighs its own."""
+    if isinstance(lam, torch.Tensor):
+        lam = lam.to(values).view(-1, *[1] * (values.ndim - 1))
+    return torch.lerp(values[partner], values, lam)
+
+
+def mixup(images: torch.Tensor, targets: torch.Tensor, lam: Lambda,
           partner: torch.Tensor) -> Mixed:
     """Convex combination of a batch with a permutation of itself.
 
     Args:
         images: (B, 3, H, W), normalised; not changed.
         targets: (B, K), rows sum to one; not changed.
-        lam: weight of the image itself, in [0, 1].
+        lam: weight of the image itself, in [0, 1]; of the batch, or (B,).
         partner: (B,) int64, index of each image's partner.
 
     Returns:
@@ -30,7 +40,7 @@ def mixup(images: torch.Tensor, targets: torch.Tensor, lam: float,
 
     Source: Zhang et al. 2018, eq. 2.
     """
-    return (torch.lerp(images[partner], images, lam), torch.lerp(targets[partner], targets, lam))
+    return interpolate(images, lam, partner), interpolate(targets, lam, partner)
 
 
 def cutmix_box(height: int, width: int, lam: float,
@@ -94,9 +104,21 @@ class BatchAugment(nn.Module):
         """
         if strength <= 0 or rng.random() >= self.chance(strength):
             return images, targets, False
-        lam = float(rng.beta(*2 * [self.concentration(strength)]))
-        partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+        lam = self.draw_lambda(len(images), strength, rng)
+        partner = self.draw_partner(len(images), rng).to(images.device)
         return *self.mix(images, targets, lam, partner, rng), True
+
+    def through(self, network: nn.Module, images: torch.Tensor, targets: torch.Tensor,
+                rng: np.random.Generator, strength: float = 1.0) -> Passed:
+        """Mix a batch and pass it through a network: logits, targets, and whether it was mixed."""
+        images, targets, mixed = self(images, targets, rng, strength)
+        return network(images), targets, mixed
+
+    def draw_lambda(self, batch: int, strength: float, rng: np.random.Generator) -> Lambda:
+        return float(rng.beta(*2 * [self.concentration(strength)]))
+
+    def draw_partner(self, batch: int, rng: np.random.Generator) -> torch.Tensor:
+        return torch.from_numpy(rng.permutation(batch))
 
     def chance(self, strength: float) -> float:
         return self.probability
@@ -104,19 +126,50 @@ class BatchAugment(nn.Module):
     def concentration(self, strength: float) -> float:
         return self.alpha
 
-    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: float,
+    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: Lambda,
             partner: torch.Tensor, rng: np.random.Generator) -> Mixed:
         raise NotImplementedError
 
 
 @MODELS.register_module()
 class RefAugMixup(BatchAugment):
-    """Mixup: one lambda and one permutation a batch. Weakened, its alpha shrinks."""
+    """Mixup. Weakened, its alpha shrinks.
+
+    Args:
+        alpha: of Beta(alpha, alpha), from which lambda is drawn; > 0.
+        probability: share of batches that are mixed, in [0, 1].
+        per_sample: a lambda of its own for every image, instead of one a batch.
+        pairing: `permutation`, a random one a batch, or `reversed`: the first
+            image with the last, and so on.
+
+    Raises:
+        UserError: out of range, or no such pairing.
+
+    Source: Zhang et al. 2018; the defaults are their code's.
+    """
+
+    def __init__(self, alpha: float, probability: float = 1.0, per_sample: bool = False,
+                 pairing: str = 'permutation') -> None:
+        super().__init__(alpha, probability)
+        if pairing not in PAIRINGS:
+            raise UserError(f'pairing {pairing!r}', type(self).__name__,
+                            f'it is one of {", ".join(PAIRINGS)}')
+        self.per_sample, self.pairing = per_sample, pairing
 
     def concentration(self, strength: float) -> float:
         return self.alpha * strength
 
-    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: float,
+    def draw_lambda(self, batch: int, strength: float, rng: np.random.Generator) -> Lambda:
+        if not self.per_sample:
+            return super().draw_lambda(batch, strength, rng)
+        return torch.from_numpy(rng.beta(*2 * [self.concentration(strength)], size=batch))
+
+    def draw_partner(self, batch: int, rng: np.random.Generator) -> torch.Tensor:
+        if self.pairing == 'reversed':
+            return torch.arange(batch - 1, -1, -1)
+        return super().draw_partner(batch, rng)
+
+    def mix(self, images: torch.Tensor, targets: torch.Tensor, lam: Lambda,
             partner: torch.Tensor, rng: np.random.Generator) -> Mixed:
         return mixup(images, targets, lam, partner)
 
@@ -143,5 +196,16 @@ def apply_one(augments: Sequence[BatchAugment], images: torch.Tensor, targets: t
     """One of several batch augments, drawn uniformly; none where the list is empty."""
     if not augments:
         return images, targets, False
-    chosen = augments[int(rng.integers(len(augments)))]
-    return chosen(images, targets, rng, strength)
+    return _chosen(augments, rng)(images, targets, rng, strength)
+
+
+def through_one(augments: Sequence[BatchAugment], network: nn.Module, images: torch.Tensor,
+                targets: torch.Tensor, rng: np.random.Generator, strength: float) -> Passed:
+    """As `apply_one`, and through the network: logits, targets, and whether it was mixed."""
+    if not augments:
+        return network(images), targets, False
+    return _chosen(augments, rng).through(network, images, targets, rng, strength)
+
+
+def _chosen(augments: Sequence[BatchAugment], rng: np.random.Generator) -> BatchAugment:
+    return augments[int(rng.integers(len(augments)))]

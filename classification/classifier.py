@@ -12,7 +12,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import nn
 
-from classification.batch_augments import apply_one
+from classification.batch_augments import through_one
 
 
 @MODELS.register_module()
@@ -89,10 +89,10 @@ class RefAugClassifier(BaseModel):
         targets = F.one_hot(label, self.num_classes).to(inputs.dtype)
         # one draw of the seeded global generator keys all draws of this batch
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
-        inputs, targets, mixed = apply_one(
-            list(self.batch_augments), inputs, targets, rng, self.strength)
+        logits, targets, mixed = through_one(
+            list(self.batch_augments), self.network, inputs, targets, rng, self.strength)
         self._count(len(label), mixed, augmented)
-        return dict(loss=F.cross_entropy(self.network(inputs), targets))
+        return dict(loss=F.cross_entropy(logits, targets))
 
     def _count(self, batch: int, mixed: bool, augmented: torch.Tensor | None) -> None:
         self.seen += batch

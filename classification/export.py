@@ -24,15 +24,21 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
     """Register what a finished run has to give.
 
     A run with a refinement phase gives `NAME-augmented` (the weights before
-    the switch) and `NAME-refined`; another run gives `NAME`.
+    the switch) and `NAME-refined`; another run gives `NAME`. A network that
+    is no detector backbone gives nothing, and `record.notes` says so.
 
     Raises:
         UserError: the zoo holds other weights under a name.
     """
     from safetensors.torch import load_file
 
+    network = classifier.network
+    if not hasattr(network, 'backbone_state'):
+        record.notes.append(f'no backbone registered: {type(network).__name__} is no four-stage '
+                            'ResNet that a detector can use')
+        return []
     rows, spec = history.read(work_dir), spec_of(classifier)
-    states = {'': (classifier.network.backbone_state(), rows[-1])}
+    states = {'': (network.backbone_state(), rows[-1])}
     augmented = work_dir / AUGMENTED_WEIGHTS
     if augmented.is_file():
         states = {'-augmented': (load_file(augmented),

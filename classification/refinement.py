@@ -51,7 +51,8 @@ class RefAugRefinementHook(Hook):
         lr: constant learning rate of the refinement; by default the last rate
             of the augmented phase goes on.
 
-    At the end of the augmented phase the backbone's weights are kept in
+    At the end of the augmented phase the backbone's weights (the network's,
+    where it is no detector backbone) are kept in
     `weights_augmented.safetensors`: one run yields both cells of a paper row.
 
     Raises:
@@ -105,5 +106,6 @@ class RefAugRefinementHook(Hook):
 
 def _save_weights(path: Path, model: Any) -> None:
     from safetensors.torch import save
-    state = model.network.backbone_state()
+    network = model.network
+    state = getattr(network, 'backbone_state', network.state_dict)()
     files.write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in state.items()}))

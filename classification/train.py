@@ -8,11 +8,18 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+import classification.autoaugment
 import classification.batch_augments
 import classification.classifier
+import classification.cutout
 import classification.datasets
+import classification.manifold_mixup
 import classification.metrics
+import classification.models.preact_resnet
 import classification.models.resnet
+import classification.models.shake_shake
+import classification.models.timm_model
+import classification.models.wide_resnet
 import classification.refinement
 import classification.transforms  # noqa: F401  (all: registration)
 from classification.datasets import class_names, split_folder

@@ -1,35 +1,61 @@
-"""AP on VOC: both integration modes from one set of detections."""
+"""The metrics of `detection.evaluate` as an mmengine metric."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-from mmdet.evaluation import VOCMetric, eval_map
+from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-MODES = {'11points': 'AP50 (11-point)', 'area': 'AP50 (area)'}
+from detection import detections
+from detection.evaluate import metrics_of
 
 
 @METRICS.register_module()
-class RefAugVOCMetric(VOCMetric):
-    """AP at IoU 0.5, in percent: 11-point (VOC 2007) and area (VOC 2010 on), and per class.
+class RefAugVOCMetric(BaseMetric):
+    """VOC's AP50 in both modes and COCO's metrics, in percent; see `metrics_of`.
 
-    The matching is mmdet's: boxes in +1 pixel coordinates, difficult objects
-    neither required nor counted against a detection. A class without objects
-    does not enter the mean.
+    Args:
+        save_to: directory to write `detections.npz` to at every evaluation; None writes none.
+        As mmengine's `BaseMetric` for the rest.
     """
 
     default_prefix = ''
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        annotations, detections = zip(*results, strict=True)
-        classes = self.dataset_meta['classes']
-        metrics: dict[str, float] = {}
-        for mode, name in MODES.items():
-            _, per_class = eval_map(
-                list(detections), list(annotations), iou_thr=0.5, dataset=classes,
-                logger='silent', eval_mode=mode, use_legacy_coordinate=True)
-            with_objects = {c: 100 * float(r['ap']) for c, r in zip(classes, per_class, strict=True)
-                            if r['num_gts'] > 0}
-            metrics[name] = float(np.mean(list(with_objects.values()))) if with_objects else 0.0
-            metrics.update({f'{name}/{c}': value for c, value in with_objects.items()})
-        return metrics
+    def __init__(self, save_to: Path | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.save_to = save_to
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what was found on these images, and what there was to find."""
+        self.results += [_row(sample) for sample in data_samples]
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
+        """Of all images, in the order of the data set; mmengine calls it on one process only."""
+        found = detections.of_images(self.dataset_meta['classes'], results)
+        if self.save_to is not None:
+            detections.save(found, Path(self.save_to) / detections.FILE_NAME)
+        return metrics_of(found)
+
+
+def _row(sample: dict) -> dict[str, Any]:
+    """One image, as `detections.of_images` takes it."""
+    found, height, width = sample['pred_instances'], *sample['ori_shape'][:2]
+    row = dict(image_ids=str(sample['img_id']), image_sizes=(width, height),
+               boxes=found['bboxes'].float().cpu().numpy(),
+               scores=found['scores'].float().cpu().numpy(),
+               labels=found['labels'].cpu().numpy())
+    parts = [sample['gt_instances'], sample['ignored_instances']]
+    counts = [len(part['labels']) for part in parts]
+    difficult = np.repeat([False, True], counts)
+    # Packing put the difficult ones last; of equal IoUs the first object of the file wins.
+    flags = np.asarray(sample.get('gt_ignore_flags', difficult), bool)
+    order = np.argsort(np.argsort(flags, kind='stable'))
+    for key in ('bboxes', 'labels'):
+        values = np.concatenate([part[key].cpu().numpy() for part in parts])
+        row['gt_' + key.replace('bboxes', 'boxes')] = values[order]
+    row['gt_difficult'] = difficult[order]
+    return row

@@ -17,8 +17,9 @@ from refaug_det.runs.records import RunRecord
 
 OPERATORS = mmcv_operators.import_mmdet()  # before anything else imports mmdet
 
-import detection.metrics  # noqa: E402, F401  (registration)
+from detection import detections  # noqa: E402
 from detection.datasets import classes_in  # noqa: E402
+from detection.metrics import RefAugVOCMetric  # noqa: E402
 from detection.plug import find, plug_backbone  # noqa: E402
 
 
@@ -56,6 +57,18 @@ def _splits(runner: Any) -> dict[str, Any]:
     return found
 
 
+def _keep_detections(runner: Any, work_dir: Path, resume: bool) -> None:
+    """Have every evaluation leave its detections in the run directory.
+
+    On the metric, not in the config: where a run lies is no part of what it is.
+    """
+    if processes.is_first() and not resume:
+        (work_dir / detections.FILE_NAME).unlink(missing_ok=True)
+    for metric in runner.val_loop.evaluator.metrics:
+        if isinstance(metric, RefAugVOCMetric):
+            metric.save_to = work_dir
+
+
 def _adopt_protocol(record: RunRecord, cfg: Config, world_size: int) -> None:
     counted = {split: {k: v for k, v in summary.items() if k in ('images', 'objects', 'sha256')}
                for split, summary in record.data.items()}
@@ -79,6 +92,7 @@ def run(args: argparse.Namespace) -> RunRecord:
         record.backbone = dict(name=source.name, sha256=source.sha256, run=source.run)
         runner = launch.build(cfg, record)
         record.data = _splits(runner)
+        _keep_detections(runner, work_dir, args.resume)
         _adopt_protocol(record, cfg, processes.world_size(args.launcher))
         runner.train()
         backbone = checkpoints.unwrapped(runner.model).backbone
@@ -86,5 +100,6 @@ def run(args: argparse.Namespace) -> RunRecord:
         record.metrics = history.test_metrics(history.read(work_dir)[-1])
         if processes.is_first():
             print(f'{source.name}: ' + ', '.join(
-                f'{k} {v:.2f}' for k, v in record.metrics.items() if '/' not in k))
+                f'{name} {value:.2f}' for name, value in record.metrics.items()
+                if value is not None and '/' not in name))
     return record

@@ -26,6 +26,23 @@ class RefAugResNet(nn.Module):
         self.out_channels = resnets.out_channels(depth, width)
         self.out_strides = resnets.STRIDES
 
+    @property
+    def head(self) -> nn.Module:
+        """The layer from features to logits."""
+        return self.net.fc
+
+    @property
+    def mix_points(self) -> tuple[nn.Module, ...]:
+        """Submodules after which Manifold Mixup may mix."""
+        return self.net.layer1, self.net.layer2
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> penultimate features (B, D)."""
+        net = self.net
+        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        return net.avgpool(x).flatten(1)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> logits (B, K)."""
         return self.net(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 from cyclopts import App
@@ -33,16 +34,22 @@ def list_(*, as_json: bool = False) -> int:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
-    table = Table(box=box.SIMPLE, title=f'zoo: {escape(str(zoo.zoo_dir()))}')
+
+    from refaug_det.comparison.tables import visible
+
+    def text(value: object) -> str:  # cards may come from others
+        return '—' if value is None else escape(visible(str(value)))
+
+    table = Table(box=box.SIMPLE, title=f'zoo: {text(zoo.zoo_dir())}')
     for column in ('name', 'architecture', 'seed', 'phase', 'top-1 %', 'sha256'):
         table.add_column(column)
     for card in cards:
         top1 = card.metrics.get('top-1')
-        table.add_row(escape(card.name), escape(f'{card.spec.architecture} w{card.spec.width}'),
-                      str(card.provenance.get('seed', '—')),
-                      escape(str(card.provenance.get('phase') or '—')),
-                      '—' if top1 is None else f'{top1:.2f}', card.sha256[:12])
-    Console().print(table)
+        table.add_row(text(card.name), text(f'{card.spec.architecture} w{card.spec.width}'),
+                      text(card.provenance.get('seed')), text(card.provenance.get('phase')),
+                      f'{top1:.2f}' if isinstance(top1, float) else text(top1),
+                      text(card.sha256[:12]))
+    (Console() if sys.stdout.isatty() else Console(width=500)).print(table)  # a pipe has no width
     return 0
 
 

@@ -120,9 +120,9 @@ def read_weights(path: Path | str) -> dict[str, torch.Tensor]:
         raise UserError(f'not a weights file that can be read safely '
                         f'({type(error).__name__}: {str(error)[:120]})', path,
                         'save a plain state dict, or convert it to safetensors') from None
-    for key in _CONTAINERS:
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
+    while isinstance(value, dict) and (
+            found := [value[key] for key in _CONTAINERS if isinstance(value.get(key), dict)]):
+        value = found[0]
     items = value.items() if isinstance(value, dict) else ()
     tensors = {k: v for k, v in items if isinstance(k, str) and isinstance(v, torch.Tensor)}
     if not tensors:

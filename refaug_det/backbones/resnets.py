@@ -24,7 +24,7 @@ def depth_of(architecture: str) -> int:
         UserError: not one of `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`.
     """
     found = re.fullmatch(r'resnet(\d+)', architecture)
-    if not found or int(found[1]) not in _LAYERS:
+    if not found or found[1] not in map(str, _LAYERS):
         raise UserError(f'unknown architecture {architecture!r}', 'architecture',
                         'resnet18, resnet34, resnet50, resnet101 or resnet152')
     return int(found[1])

@@ -60,7 +60,7 @@ EXCLUDED: dict[str, str] = {
                      'train_cfg.dynamic_intervals', 'val_dataloader', 'val_cfg',
                      'val_evaluator'), _VALIDATION),
     **dict.fromkeys((f'test_evaluator.*{key}' for key in (
-        'prefix', 'collect_device', 'collect_dir', 'classwise', 'use_mp_eval')), _NAMES),
+        'prefix', 'collect_device', 'collect_dir', 'save_to', 'classwise', 'use_mp_eval')), _NAMES),
     **dict.fromkeys(('work_dir', 'experiment_name', 'default_scope', 'custom_imports'), _NAMES),
     **dict.fromkeys(('log_processor', 'log_level', 'visualizer'), _LOGGING),
     **dict.fromkeys(('env_cfg', 'launcher', 'model_wrapper_cfg', 'find_unused_parameters',

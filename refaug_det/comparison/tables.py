@@ -28,7 +28,7 @@ FORMULA = tuple('=+-@\uff1d\uff0b\uff0d\uff20')
 def title(comparison: Comparison) -> str:
     """What the numbers are: metric, selection rule, protocol and number of seeds."""
     seeds = len(comparison.seeds)
-    percent = ' in percent' if comparison.metric.startswith('AP') else ''
+    percent = ' in percent' if comparison.metric.startswith(('AP', 'AR')) else ''
     return (f'{comparison.metric}{percent}, {comparison.selection or "selection not recorded"}, '
             f'protocol {comparison.fingerprint}, {seeds} seed{"s" * (seeds != 1)}')
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -51,3 +54,13 @@ def arguments(voc, tiny_backbone, tmp_path):
                 str(voc), '--work-dir', str(tmp_path / work_dir), '--classes', 'auto', *more,
                 '--cfg-options', *TINY, f'train_cfg.max_epochs={epochs}', *options]
     return words
+
+
+@pytest.fixture(scope='session')
+def devkit():
+    """The module `devkit.py` beside this file."""
+    path = Path(__file__).with_name('devkit.py')
+    spec = importlib.util.spec_from_file_location('devkit', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

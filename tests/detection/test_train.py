@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from detection import detections
+from detection.evaluate import metrics_of
 from refaug_det.comparison.compare import compare
 from refaug_det.runs import checkpoints, records
 
@@ -42,7 +44,14 @@ def test_a_run_is_recorded_and_compared(train_det, arguments, tmp_path, voc):
     assert record.backbone['name'] == 'tiny'
     assert record.backbone['run'] == 'abc'
     assert len(record.backbone['sha256']) == 64
-    assert {'AP50 (11-point)', 'AP50 (area)'} <= record.metrics.keys()
+    assert {'AP50 (11-point)', 'AP50 (area)', 'AP', 'AP75'} <= record.metrics.keys()
+    assert record.metrics['AP (large)'] is None  # no object has 96 x 96 pixels
+    kept = detections.load(tmp_path / 'run')
+    assert metrics_of(kept) == record.metrics
+    assert metrics_of(kept) != metrics_of(detections.load(tmp_path / 'second'))
+    assert len(kept.image_ids) == record.data['test']['images'] == 6
+    assert len(kept.gt_labels) == record.data['test']['objects']
+    assert not any('save_to' in key for key in record.protocol)
     assert record.protocol['total_batch'] == 4
     assert record.data['train']['images'] == 12
     assert record.operators

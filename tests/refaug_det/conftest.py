@@ -6,6 +6,7 @@ all three generators and the network on torch's: whatever is not seeded shows.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,33 @@ class TinyDataset(Dataset):
         return dict(inputs=(clean + self.noise * noise).float(), label=index % 2)
 
 
+@DATASETS.register_module(force=True)
+class DrawingDataset(Dataset):
+    """Samples are draws; it knows its epoch, and says what was asked of it."""
+
+    def __init__(self, length: int = 10) -> None:
+        self.length, self.epoch, self.asked = length, -1, []
+        self.metainfo = {'classes': ('a',)}
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict:
+        self.asked.append(index)
+        draws = torch.tensor([random.random(), np.random.rand(), torch.rand(())])
+        return dict(index=index, epoch=self.epoch, draws=draws)
+
+    def full_init(self) -> None:
+        pass  # mmengine's wrappers call it
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return [index % 2]
+
+    def get_data_info(self, index: int) -> dict:
+        wide = index % 3 == 0
+        return dict(width=200 if wide else 100, height=100 if wide else 200)
+
+
 @MODELS.register_module(force=True)
 class TinyNetwork(BaseModel):
     """Has parameters, buffers and draws of its own."""
@@ -113,6 +141,26 @@ def end_workers(loader) -> None:
         loader._iterator = None
 
 
+def run_tiny(config: Path, *words: object, stop: int | None = None,
+             error: type = KeyboardInterrupt) -> SimpleNamespace:
+    args = launch.arguments('').parse_args([str(config), *map(str, words)])
+    cfg = launch.load(args)
+    record = launch.prepare(cfg, args, 'classification', 'tiny')
+    with directory.recorded(Path(cfg.work_dir), record):
+        runner = launch.build(cfg, record)
+        if stop:
+            runner.register_hook(Raise(stop, error('stopped on purpose')))
+        try:
+            runner.train()
+        finally:
+            end_workers(runner.train_dataloader)
+        rows = history.read(cfg.work_dir)
+        record.metrics = history.test_metrics(rows[-1])
+    return SimpleNamespace(
+        weights={k: v.clone() for k, v in runner.model.state_dict().items()}, record=record,
+        history=rows, drawn=runner.train_loop.dataset.drawn, runner=runner)
+
+
 @pytest.fixture
 def tiny_config(tmp_path: Path) -> Path:
     path = tmp_path / 'tiny.py'
@@ -124,30 +172,19 @@ def tiny_config(tmp_path: Path) -> Path:
 def train_tiny(tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """`train_tiny(*words, stop=3)` runs as `tools/train_cls.py` would, stopped after 3 iterations.
 
-    Returns a namespace of `weights`, `record`, `history` and the training data set's `drawn`.
+    Returns a namespace of `weights`, `record`, `history`, `runner`, and `drawn`, the indices of
+    the samples in order. It works in the test's own folder.
     """
     monkeypatch.chdir(tmp_path)
+    return functools.partial(run_tiny, tiny_config)
 
-    def train(*words: object, stop: int | None = None, error: type = KeyboardInterrupt,
-              config: Path = tiny_config) -> SimpleNamespace:
-        args = launch.arguments('').parse_args([str(config), *map(str, words)])
-        cfg = launch.load(args)
-        record = launch.prepare(cfg, args, 'classification', 'tiny')
-        with directory.recorded(Path(cfg.work_dir), record):
-            runner = launch.build(cfg, record)
-            if stop:
-                runner.register_hook(Raise(stop, error('stopped on purpose')))
-            try:
-                runner.train()
-            finally:
-                end_workers(runner.train_dataloader)
-            rows = history.read(cfg.work_dir)
-            record.metrics = history.test_metrics(rows[-1])
-        weights = {k: v.clone() for k, v in runner.model.state_dict().items()}
-        return SimpleNamespace(weights=weights, record=record, history=rows,
-                               drawn=runner.train_loop.dataset.drawn, runner=runner)
 
-    return train
+@pytest.fixture(scope='session')
+def straight(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The same run, never interrupted."""
+    folder = tmp_path_factory.mktemp('straight')
+    (folder / 'tiny.py').write_text(CONFIG)
+    return run_tiny(folder / 'tiny.py', '--work-dir', folder / 'run')
 
 
 @pytest.fixture

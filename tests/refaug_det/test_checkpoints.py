@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, records
 
 ONE_EPOCH = 4  # iterations
+
+PICKLE = functools.partial(pickle.dump, protocol=2)
 
 
 class Payload:
@@ -66,14 +69,14 @@ def test_a_checkpoint_of_another_program_is_not_taken(tmp_path):
     assert checkpoints.newest_valid(tmp_path / 'nowhere') is None
 
 
-@pytest.mark.parametrize('save', [torch.save, pickle.dump], ids=['torch', 'pickle'])
+@pytest.mark.parametrize('save', [torch.save, PICKLE], ids=['torch', 'pickle'])
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, save):
     mark = tmp_path / 'mark'
     with open(tmp_path / 'iter_7.pth', 'wb') as file:
         save(dict(format=checkpoints.FORMAT, payload=Payload(mark)), file)
     assert checkpoints.newest_valid(tmp_path) is None
     assert not mark.exists()
-    if save is pickle.dump:  # the payload is live: an ordinary unpickling runs it
+    if save is PICKLE:  # the payload is live: an ordinary unpickling runs it
         pickle.loads((tmp_path / 'iter_7.pth').read_bytes())
         assert mark.exists()
 
@@ -113,12 +116,6 @@ def test_old_checkpoints_go_after_the_new_one_stands(train_tiny, monkeypatch):
 
 
 # Resume
-
-@pytest.fixture
-def straight(train_tiny):
-    """The uninterrupted run."""
-    return train_tiny('--work-dir', 'straight')
-
 
 @pytest.mark.parametrize(('stop', 'workers', 'later'), [
     (ONE_EPOCH, 0, 0), (ONE_EPOCH + 2, 0, 0), (ONE_EPOCH + 1, 2, 0), (2 * ONE_EPOCH - 1, 0, 2)])
@@ -181,7 +178,8 @@ def test_a_run_stopped_in_its_last_validation_makes_up_for_it(
 
 
 def test_resume_of_a_finished_run_changes_nothing(train_tiny, straight, same):
-    again = train_tiny('--work-dir', 'straight', '--resume')
+    train_tiny('--work-dir', 'run')
+    again = train_tiny('--work-dir', 'run', '--resume')
     assert same(again.weights, straight.weights)
     assert again.drawn == []
     assert again.record.metrics == straight.record.metrics
@@ -192,9 +190,11 @@ def test_resume_with_nothing_to_resume_starts_anew(train_tiny, straight, same, c
     assert 'nothing to resume from' in capsys.readouterr().out
 
 
-def test_resume_with_another_seed_is_refused(train_tiny, straight):
-    with pytest.raises(UserError, match='seed'):
-        train_tiny('--work-dir', 'straight', '--resume', '--seed', 1)
+def test_resume_with_another_seed_is_refused(train_tiny):
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny('--work-dir', 'run', stop=1)
+    with pytest.raises(UserError, match='seed: 0 -> 1'):
+        train_tiny('--work-dir', 'run', '--resume', '--seed', 1)
 
 
 def test_a_checkpoint_of_another_seed_or_model_is_refused():

@@ -27,12 +27,16 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_failed_write_leaves_what_was_there(tmp_path, error):
     path = tmp_path / 'a.txt'
     files.write_text(path, 'before')
-    with pytest.raises(error), files.atomic_writer(path) as file:
+
+    def torn(file):
         file.write(b'half')
         file.flush()
         assert len(os.listdir(tmp_path)) == 2  # it is written aside
         assert path.read_text() == 'before'
         raise error
+
+    with pytest.raises(error):
+        files.write_with(path, torn)
     assert path.read_text() == 'before'
     assert os.listdir(tmp_path) == ['a.txt']
 

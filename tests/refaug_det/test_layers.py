@@ -20,7 +20,8 @@ FORBIDDEN = {  # in: package -> what it must not import, anywhere
 }
 JUNK_DRAWERS = {'utils', 'util', 'common', 'core', 'helpers', 'helper', 'misc'}
 OVERRIDES = {'Pretrained'}  # deliberate: a backbone loads whole in every config
-SOURCES = [path for folder in (*PACKAGES, 'tools') for path in sorted((ROOT / folder).rglob('*.py'))]
+SOURCES = [path for folder in (*PACKAGES, 'tools')
+           for path in sorted((ROOT / folder).rglob('*.py'))]
 
 
 def imports(source: str) -> Iterator[tuple[str, bool]]:
@@ -102,7 +103,8 @@ def test_registered_names_begin_with_refaug():
 
 
 def test_that_rule_sees_other_names():
-    source = '@MODELS.register_module()\nclass Net: pass\n@HOOKS.register_module(name="B")\nclass A: 0'
+    source = ('@MODELS.register_module()\nclass Net: pass\n'
+              '@HOOKS.register_module(name="B")\nclass A: pass')
     assert registered(source) == ['Net', 'B']
 
 

@@ -7,10 +7,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DATA_SAMPLERS, DATASETS
-from torch.utils.data import BatchSampler, Dataset, Subset
+from mmengine.registry import DATASETS
+from torch.utils.data import BatchSampler, Subset
 
-from refaug_det.runs.loops import keyed_dataloader
 from refaug_det.runs.randomness import (
     KeyedDataset,
     RefAugKeyedSampler,
@@ -21,36 +20,12 @@ from refaug_det.runs.randomness import (
     seed_from,
 )
 
+PLAIN = dict(type='DrawingDataset')  # of conftest.py: samples are draws of all generators
+
 
 def draws() -> tuple:
     """One draw of each generator that augmentations use."""
     return random.random(), np.random.rand(), float(torch.rand(()))
-
-
-@DATASETS.register_module(force=True)
-class DrawingDataset(Dataset):
-    """Samples are draws; it knows its epoch, and says what was asked of it."""
-
-    def __init__(self, length: int = 10) -> None:
-        self.length, self.epoch, self.asked = length, -1, []
-        self.metainfo = {'classes': ('a',)}
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict:
-        self.asked.append(index)
-        return dict(index=index, epoch=self.epoch, draws=torch.tensor(draws()))
-
-    def full_init(self) -> None:
-        pass  # mmengine's wrappers call it
-
-    def get_cat_ids(self, index: int) -> list[int]:
-        return [index % 2]
-
-    def get_data_info(self, index: int) -> dict:
-        wide = index % 3 == 0
-        return dict(width=200 if wide else 100, height=100 if wide else 200)
 
 
 # Keys
@@ -95,7 +70,7 @@ def test_every_key_is_a_seed_that_the_generators_take(monkeypatch):
 # Samples
 
 def test_a_sample_depends_on_its_key_alone():
-    dataset = DrawingDataset()
+    dataset = DATASETS.build(PLAIN)
     keyed = KeyedDataset(dataset, seed=5)
     first = keyed[SampleKey(2, 3)]['draws']
     keyed[SampleKey(0, 1)]
@@ -109,7 +84,6 @@ def test_a_sample_depends_on_its_key_alone():
     assert keyed.get_data_info(SampleKey(1, 3))['width'] == 200
 
 
-PLAIN = dict(type='DrawingDataset')
 BOTH = dict(type='ConcatDataset', datasets=[PLAIN, PLAIN])
 
 
@@ -127,7 +101,7 @@ def test_the_epoch_reaches_every_data_set_inside(config, inside):
 
 
 def test_the_epoch_reaches_a_subset_and_is_not_forced_on_others():
-    inner = DrawingDataset()
+    inner = DATASETS.build(PLAIN)
     assert KeyedDataset(Subset(inner, [1, 2]), 0)[SampleKey(4, 1)]['epoch'] == 4
     assert KeyedDataset([5, 6], 0)[SampleKey(4, 1)] == 6
 
@@ -173,90 +147,3 @@ def test_batches_already_done_are_left_out_once():
     batches.skip = 3
     assert list(batches) == whole[3:]
     assert list(batches) == whole
-
-
-CONFIG = dict(dataset=dict(type='DrawingDataset'), batch_size=4, num_workers=0,
-              collate_fn=dict(type='default_collate'),
-              sampler=dict(type='DefaultSampler', shuffle=True))
-
-
-def epochs(loader, count: int = 3) -> list[list]:
-    """Index, epoch and draws of every sample, epoch by epoch."""
-    found = []
-    for epoch in range(count):
-        loader.batch_sampler.batches.sampler.set_epoch(epoch)
-        found.append([(int(i), int(e), tuple(d.tolist())) for batch in loader for i, e, d in
-                      zip(batch['index'], batch['epoch'], batch['draws'], strict=True)])
-    if loader._iterator is not None:
-        loader._iterator._shutdown_workers()
-        loader._iterator = None
-    return found
-
-
-@pytest.mark.parametrize(('workers', 'persistent'), [(0, True), (1, False), (2, False), (2, True)])
-def test_samples_do_not_depend_on_the_workers(workers, persistent):
-    expected = epochs(keyed_dataloader(CONFIG, seed=1))
-    found = epochs(keyed_dataloader(
-        dict(CONFIG, num_workers=workers, persistent_workers=persistent), seed=1))
-    assert found == expected
-    assert [{epoch for _, epoch, _ in rows} for rows in found] == [{0}, {1}, {2}]
-    assert len({draws for rows in found for _, _, draws in rows}) == 30  # none comes twice
-    assert found != epochs(keyed_dataloader(CONFIG, seed=2))
-
-
-def test_skipped_batches_do_not_touch_the_data_set():
-    loader = keyed_dataloader(CONFIG, seed=1)
-    whole = [batch['index'].tolist() for batch in loader]
-    loader = keyed_dataloader(CONFIG, seed=1)
-    loader.batch_sampler.skip = 2
-    assert [batch['index'].tolist() for batch in loader] == whole[2:]
-    assert loader.dataset.dataset.asked == whole[2]
-
-
-def test_options_of_a_dataloader_config():
-    config = dict(CONFIG, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=False))
-    before = repr(config)
-    loader = keyed_dataloader(config, seed=0)
-    assert [batch['index'].tolist() for batch in loader] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert len(loader) == 2
-    assert repr(config) == before
-    config.pop('collate_fn')
-    assert isinstance(next(iter(keyed_dataloader(config, seed=0)))['index'], list)  # mmengine's
-
-
-@DATA_SAMPLERS.register_module(force=True)
-class ByShape(BatchSampler):
-    """Groups by aspect ratio as mmdet's does: it asks the sampler's data set."""
-
-    def __init__(self, sampler, batch_size: int, drop_last: bool = False) -> None:
-        super().__init__(sampler, batch_size, drop_last)
-
-    def __iter__(self):
-        groups: dict[bool, list] = {True: [], False: []}
-        for sample in self.sampler:
-            info = self.sampler.dataset.get_data_info(sample)
-            group = groups[info['width'] > info['height']]
-            group.append(sample)
-            if len(group) == self.batch_size:
-                yield group[:]
-                group.clear()
-        yield from (group for group in groups.values() if group)
-
-
-@pytest.mark.parametrize('name', ['ByShape', 'mmdet.AspectRatioBatchSampler'])
-def test_batches_by_aspect_ratio(name):
-    if name.startswith('mmdet'):
-        from detection import train  # noqa: F401  (registration)
-    config = dict(CONFIG, batch_size=2, batch_sampler=dict(type=name),
-                  dataset=dict(type='DrawingDataset', length=12))
-    loader = keyed_dataloader(config, seed=0)
-    first = [batch['index'].tolist() for batch in loader]
-    assert all(len({index % 3 == 0 for index in batch}) == 1 for batch in first)
-    assert sorted(index for batch in first for index in batch) == list(range(12))
-    assert len(loader) == len(first)
-    loader.batch_sampler.skip = 4
-    assert [batch['index'].tolist() for batch in loader] == first[4:]
-    loader.batch_sampler.batches.sampler.set_epoch(1)
-    assert [batch['index'].tolist() for batch in loader] != first
-    without = keyed_dataloader(dict(config, batch_sampler=None), seed=0)
-    assert any(len({int(i) % 3 == 0 for i in batch['index']}) == 2 for batch in without)

@@ -11,7 +11,8 @@ test_pipeline = [
     dict(type='Resize', scale=(1000, 600), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),  # after Resize: boxes stay in the file's pixels
     dict(type='PackDetInputs',
-         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
+                    'gt_ignore_flags')),  # the file's order of difficult and other objects
 ]
 train_dataloader = dict(
     batch_size=4, num_workers=2, persistent_workers=True,
