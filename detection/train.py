@@ -95,6 +95,9 @@ def run(args: argparse.Namespace) -> RunRecord:
         _keep_detections(runner, work_dir, args.resume)
         _adopt_protocol(record, cfg, processes.world_size(args.launcher))
         runner.train()
+        record.notes += [f'{split}: {len(found["truncated"])} truncated images, such as '
+                         f'{found["truncated"][0]}, decoded as far as they go'
+                         for split, found in record.data.items() if found['truncated']]
         backbone = checkpoints.unwrapped(runner.model).backbone
         record.notes.append(getattr(backbone, 'refaug_load_report', 'backbone left random'))
         record.metrics = history.test_metrics(history.read(work_dir)[-1])

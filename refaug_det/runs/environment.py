@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PACKAGES = ('refaug-det', 'torch', 'torchvision', 'onedl-mmengine', 'mmengine', 'onedl-mmcv',
-             'mmcv', 'onedl-mmdetection', 'mmdet', 'numpy', 'pycocotools')
+             'mmcv', 'onedl-mmdetection', 'mmdet', 'numpy', 'pycocotools',
+             'timm')
 
 
 def versions() -> dict[str, str]:

@@ -133,8 +133,16 @@ def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> rec
 
 
 def build(cfg: Config, record: records.RunRecord) -> Any:
-    """The Runner of a prepared run; the record learns what it runs on."""
-    runner = RefAugRunner.from_cfg(cfg)
+    """The Runner of a prepared run; the record learns what it runs on.
+
+    Raises:
+        UserError: a part cannot be built as the config asks.
+    """
+    try:
+        runner = RefAugRunner.from_cfg(cfg)
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise UserError(f'the config cannot be built: {type(error).__name__}: '
+                        f'{str(error)[:300]}', record.config, 'mend the config') from error
     record.device = environment.device(runner.world_size)
     return runner
 
