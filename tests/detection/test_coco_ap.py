@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -101,7 +102,8 @@ def test_the_libraries_agree_on_difficult_objects(seed):
 def scene(*found, difficult=(False, True)):
     """An object of 100 x 100 pixels and, far from it, a difficult one."""
     return of_images(['a'], [dict(
-        image_ids='0', image_sizes=(900, 900), boxes=np.array([box for box, _ in found]).reshape(-1, 4),
+        image_ids='0', image_sizes=(900, 900),
+        boxes=np.array([box for box, _ in found]).reshape(-1, 4),
         scores=np.array([score for _, score in found]), labels=np.zeros(len(found)),
         gt_boxes=np.array([[0, 0, 100, 100], [500, 500, 600, 600]]), gt_labels=np.zeros(2),
         gt_difficult=np.array(difficult))])
@@ -142,7 +144,7 @@ def test_without_faster_coco_eval_pycocotools_serves(monkeypatch):
     both = []
     for absent in (False, True):
         if absent:
-            monkeypatch.setitem(__import__('sys').modules, 'faster_coco_eval', None)
+            monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
         both.append(module._installed())
         assert coco_ap(d)['AP'] == pytest.approx(coco_ap(d, 'pycocotools')['AP'], abs=1e-12)
     assert both == list(LIBRARIES)

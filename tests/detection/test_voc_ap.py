@@ -52,7 +52,8 @@ def test_ties_duplicates_and_empty_images_as_in_the_development_kit(devkit, imag
 
 @pytest.mark.parametrize('seed', range(10))
 def test_random_images_as_in_the_development_kit(devkit, seed):
-    check_against_the_development_kit(devkit, devkit.random_images(np.random.default_rng(seed), count=30))
+    images = devkit.random_images(np.random.default_rng(seed), count=30)
+    check_against_the_development_kit(devkit, images)
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
 
 from refaug_det.errors import UserError
 from refaug_det.runs import environment, launch, records
@@ -174,6 +176,30 @@ def test_a_run_that_ends_early_says_why(train_tiny, error, status):
     assert record.error.startswith(error.__name__)
     assert 'stopped on purpose' in record.error
     assert record.metrics == {}
+
+
+def test_a_run_draws_every_epoch_in_another_order(straight):
+    epochs = [straight.drawn[start:start + 11] for start in (0, 11, 22)]
+    assert [sorted(order) for order in epochs] == [list(range(11))] * 3
+    assert len({tuple(order) for order in epochs}) == 3
+
+
+def test_weights_follow_the_seed_whatever_was_drawn_before(train_tiny, monkeypatch, same):
+    def trained(draws: int, *words: object) -> dict:
+        torch.manual_seed(draws)  # the program that starts the run
+        monkeypatch.setattr(DATASETS.get('TinyDataset'), 'full_init',
+                            lambda self: torch.rand(draws), raising=False)  # its data set
+        return train_tiny('--work-dir', 'run', '--overwrite', *words, '--cfg-options',
+                          'train_cfg.max_epochs=1').weights
+
+    def init_weights(self) -> None:  # as detectors have it, after all has been built
+        torch.nn.init.normal_(self.net[0].weight)
+
+    for network in ({}, dict(init_weights=init_weights)):
+        for name, function in network.items():
+            monkeypatch.setattr(MODELS.get('TinyNetwork'), name, function)
+        assert same(trained(1), trained(2))
+        assert not same(trained(1), trained(1, '--seed', '1'))
 
 
 def test_a_used_run_directory(train_tiny, same):

@@ -66,6 +66,8 @@ def test_records_are_found_below_and_once(tmp_path):
     found = records.find([tmp_path / 'c', tmp_path, tmp_path / 'b' / 'run.json'])
     assert [record.name for _, record in found] == ['a/deep/down', 'b', 'c']
     assert [record.name for _, record in records.find([tmp_path / 'b'])] == ['b']
+    (tmp_path / 'link').symlink_to(tmp_path / 'b')
+    assert len(records.find([tmp_path / 'b', tmp_path / 'link', tmp_path / 'a' / '..' / 'b'])) == 1
 
 
 def test_a_path_without_a_record_is_said(tmp_path):
