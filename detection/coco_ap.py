@@ -80,7 +80,7 @@ def _evaluated(detections: Detections, library: str) -> dict[str, Any]:
         _fill(objects, d, d.gt_boxes, d.gt_labels, d.gt_images, 'difficult', d.gt_difficult)
         _fill(found, d, d.boxes, d.labels, d.images, 'score', d.scores)
         evaluation = Evaluation(objects, found, 'bbox')
-        evaluation.params.maxDets = [MOST]  # not 1 and 10 as well: a third of the time
+        evaluation.params.maxDets = [MOST]  # not 1 and 10 as well
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval

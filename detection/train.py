@@ -13,11 +13,11 @@ from detection import mmcv_operators
 from refaug_det.comparison import protocol
 from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
+from refaug_det.runs.progress import headline
 from refaug_det.runs.records import RunRecord
 
 OPERATORS = mmcv_operators.import_mmdet()  # before anything else imports mmdet
 
-from detection import detections  # noqa: E402
 from detection.datasets import classes_in  # noqa: E402
 from detection.metrics import RefAugVOCMetric  # noqa: E402
 from detection.plug import find, plug_backbone  # noqa: E402
@@ -57,13 +57,11 @@ def _splits(runner: Any) -> dict[str, Any]:
     return found
 
 
-def _keep_detections(runner: Any, work_dir: Path, resume: bool) -> None:
+def _keep_detections(runner: Any, work_dir: Path) -> None:
     """Have every evaluation leave its detections in the run directory.
 
     On the metric, not in the config: where a run lies is no part of what it is.
     """
-    if processes.is_first() and not resume:
-        (work_dir / detections.FILE_NAME).unlink(missing_ok=True)
     for metric in runner.val_loop.evaluator.metrics:
         if isinstance(metric, RefAugVOCMetric):
             metric.save_to = work_dir
@@ -92,7 +90,7 @@ def run(args: argparse.Namespace) -> RunRecord:
         record.backbone = dict(name=source.name, sha256=source.sha256, run=source.run)
         runner = launch.build(cfg, record)
         record.data = _splits(runner)
-        _keep_detections(runner, work_dir, args.resume)
+        _keep_detections(runner, work_dir)
         _adopt_protocol(record, cfg, processes.world_size(args.launcher))
         runner.train()
         record.notes += [f'{split}: {len(found["truncated"])} truncated images, such as '
@@ -102,7 +100,5 @@ def run(args: argparse.Namespace) -> RunRecord:
         record.notes.append(getattr(backbone, 'refaug_load_report', 'backbone left random'))
         record.metrics = history.test_metrics(history.read(work_dir)[-1])
         if processes.is_first():
-            print(f'{source.name}: ' + ', '.join(
-                f'{name} {value:.2f}' for name, value in record.metrics.items()
-                if value is not None and '/' not in name))
+            print(f'{source.name}: {headline(record.metrics)}')
     return record

@@ -25,7 +25,7 @@ test_pipeline[1].scale = _scale
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
 val_dataloader = test_dataloader
-train_cfg = dict(max_epochs=5)
+train_cfg = dict(max_epochs=4)
 param_scheduler = [
-    dict(type='MultiStepLR', begin=0, end=5, by_epoch=True, milestones=[4], gamma=0.1)]
+    dict(type='MultiStepLR', begin=0, end=4, by_epoch=True, milestones=[3], gamma=0.1)]
 auto_scale_lr = dict(base_batch_size=4)  # at the recipe's rate of 0.01: few images, many steps

@@ -13,7 +13,8 @@ from refaug_det.runs import config as configs
 from refaug_det.runs import files, history, processes, records
 
 RESOLVED = 'config.json'
-_OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', records.FILE_NAME, history.FILE_NAME, RESOLVED)
+_OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', 'detections.npz', records.FILE_NAME,
+              history.FILE_NAME, RESOLVED)
 
 
 def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -17,6 +18,13 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02d}:{rest:02d}'
+
+
+def headline(metrics: Mapping[str, float | None], most: int = 3) -> str:
+    """The first few overall metrics that have a value, on one line."""
+    overall = [(name, value) for name, value in metrics.items()
+               if isinstance(value, (int, float)) and '/' not in name]
+    return ', '.join(f'{name} {value:.2f}' for name, value in overall[:most])
 
 
 @HOOKS.register_module()
@@ -59,9 +67,7 @@ class RefAugProgressHook(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if is_main_process() and metrics:
-            shown = ', '.join(f'{k} {v:.4g}' for k, v in metrics.items()
-                              if isinstance(v, (int, float)) and '/' not in k)
-            self.console.print(f'  epoch {runner.epoch}/{runner.max_epochs}: {shown}',
+            self.console.print(f'  epoch {runner.epoch}/{runner.max_epochs}: {headline(metrics)}',
                                highlight=False)
 
     def after_train(self, runner: Any) -> None:
