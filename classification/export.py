@@ -41,7 +41,7 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
     states = {'': (network.backbone_state(), rows[-1])}
     augmented = work_dir / AUGMENTED_WEIGHTS
     if augmented.is_file():
-        states = {'-augmented': (load_file(augmented),
+        states = {'-augmented': (network.backbone_state(load_file(augmented)),
                                  [row for row in rows if row['phase'] == AUGMENTED][-1]),
                   '-refined': states['']}
     cards = []

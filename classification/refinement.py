@@ -7,6 +7,8 @@ index (`refaug_det.runs.randomness.SampleKey`), so no worker can miss the switch
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from classification.transforms import Pipeline
 from refaug_det.errors import UserError
 from refaug_det.runs import files
 from refaug_det.runs.checkpoints import unwrapped
@@ -30,16 +33,26 @@ class Phases:
 
     Attributes:
         start: first epoch (from 0) of the refinement phase, T1.
+        weaken: over how many epochs before it the augmentation fades.
     """
 
     start: int
+    weaken: int = 0
 
     def of(self, epoch: int) -> str:
         return REFINEMENT if epoch >= self.start else AUGMENTED
 
     def strength(self, epoch: int) -> float:
-        """Strength of every augmentation in an epoch, in [0, 1]: a step."""
-        return 0.0 if epoch >= self.start else 1.0
+        """Strength of every augmentation in an epoch, in [0, 1]: a step, or a linear ramp.
+
+        Source: He et al. 2019, section 4.1 ("weaken the intensity ... gradually").
+        """
+        return min(1.0, max(0.0, (self.start - epoch) / (self.weaken + 1)))
+
+
+def cosine(lr: float, progress: float) -> float:
+    """Learning rate that falls from `lr` to 0 along half a cosine; `progress` in [0, 1]."""
+    return lr * (1 + math.cos(math.pi * progress)) / 2
 
 
 @HOOKS.register_module()
@@ -48,29 +61,51 @@ class RefAugRefinementHook(Hook):
 
     Args:
         epochs: T2, how many of `train_cfg.max_epochs` are refinement; 0 for none.
-        lr: constant learning rate of the refinement; by default the last rate
-            of the augmented phase goes on.
+        lr: learning rate of the refinement; by default the last rate of the
+            augmented phase goes on.
+        schedule: `constant`, or `cosine` from `lr` to 0 (the paper's future work).
+        weaken: over how many epochs before the switch the augmentation fades
+            linearly (Mixup's alpha, the others' probability).
+        pipeline: transforms of the refinement; by default those of training
+            without its augmentations. `[]` removes the standard crop and flip
+            too (the paper's ablation).
+        optimizer_state: momentum buffers at the switch: `carried` or `reset`.
 
-    At the end of the augmented phase the backbone's weights (the network's,
-    where it is no detector backbone) are kept in
+    At the end of the augmented phase the network's weights are kept in
     `weights_augmented.safetensors`: one run yields both cells of a paper row.
 
     Raises:
-        UserError: more refinement epochs than epochs; a data set that knows
-            nothing of phases.
+        UserError: epochs out of range; cosine without a rate; no such schedule
+            or state; a data set that knows nothing of phases.
         RuntimeError: an augmented sample reached the network in refinement.
     """
 
     priority = 'BELOW_NORMAL'  # after buffers are synchronised, before history and checkpoint
 
-    def __init__(self, epochs: int, lr: float | None = None) -> None:
-        self.epochs, self.lr = epochs, lr
+    def __init__(self, epochs: int, lr: float | None = None, schedule: str = 'constant',
+                 weaken: int = 0, pipeline: Sequence[dict] | None = None,
+                 optimizer_state: str = 'carried') -> None:
+        for name, value, known in (('schedule', schedule, ('constant', 'cosine')),
+                                   ('optimizer_state', optimizer_state, ('carried', 'reset'))):
+            if value not in known:
+                raise UserError(f'{name} {value!r}', f'RefAugRefinementHook.{name}',
+                                f'it is {" or ".join(known)}')
+        if schedule == 'cosine' and lr is None:
+            raise UserError('a cosine without a rate to begin at', 'RefAugRefinementHook.lr',
+                            'set lr')
+        self.epochs, self.lr, self.schedule, self.weaken = epochs, lr, schedule, weaken
+        self.optimizer_state = optimizer_state
+        self.pipeline = None if pipeline is None else Pipeline(pipeline)
 
     def before_train(self, runner: Any) -> None:
         if not 0 <= self.epochs <= runner.max_epochs:
             raise UserError(f'{self.epochs} refinement epochs of {runner.max_epochs}',
                             'RefAugRefinementHook.epochs', 'train_cfg.max_epochs is T1 + T2')
-        self.phases = Phases(runner.max_epochs - self.epochs)
+        self.phases = Phases(runner.max_epochs - self.epochs, self.weaken)
+        if not 0 <= self.weaken < max(self.phases.start, 1):
+            raise UserError(f'augmentation that fades over {self.weaken} of '
+                            f'{self.phases.start} augmented epochs', 'RefAugRefinementHook.weaken',
+                            'at least one epoch is at full strength')
         datasets = list(leaves(runner.train_loop.dataset))
         if not all(hasattr(dataset, 'strength') for dataset in datasets):
             raise UserError('this data set cannot switch its augmentation off',
@@ -78,19 +113,29 @@ class RefAugRefinementHook(Hook):
                             'data set epoch and strength, and its samples augmented')
         for dataset in datasets:
             dataset.strength = self.phases.strength
+            if self.pipeline is not None:
+                dataset.pipeline.in_refinement = self.pipeline
 
     def before_train_epoch(self, runner: Any) -> None:
         model = unwrapped(runner.model)
         model.strength = self.phases.strength(runner.epoch)
         model.seen = model.seen_augmented = 0
         runner.message_hub.update_info('phase', self.phases.of(runner.epoch))
-        if runner.epoch == self.phases.start and self.epochs:
-            runner.logger.info(f'refinement begins: augmentation off, rate {self.lr or "kept"}')
+        if runner.epoch != self.phases.start or not self.epochs:
+            return
+        runner.logger.info(f'refinement begins: augmentation off, rate {self.lr or "kept"}')
+        # a run resumed inside this epoch has had its reset
+        if self.optimizer_state == 'reset' and runner.iter == self._begin(runner):
+            runner.optim_wrapper.optimizer.state.clear()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if self.lr is not None and self.phases.of(runner.epoch) == REFINEMENT:
-            for group in runner.optim_wrapper.param_groups:
-                group['lr'] = self.lr
+        if self.lr is None or self.phases.of(runner.epoch) != REFINEMENT:
+            return
+        begin = self._begin(runner)
+        progress = (runner.iter - begin) / (runner.max_iters - begin)
+        rate = self.lr if self.schedule == 'constant' else cosine(self.lr, progress)
+        for group in runner.optim_wrapper.param_groups:
+            group['lr'] = rate
 
     def after_train_epoch(self, runner: Any) -> None:
         model = unwrapped(runner.model)
@@ -101,11 +146,14 @@ class RefAugRefinementHook(Hook):
                                f'network in epoch {runner.epoch + 1}, of the refinement, were '
                                'augmented, or did not say that they were not')
         if self.epochs and runner.epoch + 1 == self.phases.start and is_main_process():
-            _save_weights(Path(runner.work_dir) / AUGMENTED_WEIGHTS, model)
+            _save_weights(Path(runner.work_dir) / AUGMENTED_WEIGHTS, model.network)
+
+    def _begin(self, runner: Any) -> int:
+        """The first iteration of the refinement."""
+        return self.phases.start * len(runner.train_dataloader)
 
 
-def _save_weights(path: Path, model: Any) -> None:
+def _save_weights(path: Path, network: Any) -> None:
     from safetensors.torch import save
-    network = model.network
-    state = getattr(network, 'backbone_state', network.state_dict)()
-    files.write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
+    files.write_bytes(path, save({key: value.detach().cpu().contiguous()
+                                  for key, value in network.state_dict().items()}))

@@ -64,10 +64,15 @@ class Pipeline:
     Args:
         transforms: configs of `TRANSFORMS`. One whose class has
             `is_augmentation = True` is switched off by refinement.
+
+    Attributes:
+        in_refinement: the pipeline that takes over where the strength is 0; by
+            default this one, without its augmentations.
     """
 
     def __init__(self, transforms: Sequence[dict]) -> None:
         self.transforms = [TRANSFORMS.build(cfg) for cfg in transforms]
+        self.in_refinement: Pipeline | None = None
 
     def __call__(self, image: torch.Tensor, strength: float = 1.0) -> tuple[torch.Tensor, bool]:
         """Transform one image, (3, H, W) uint8; also says whether it was augmented.
@@ -75,6 +80,8 @@ class Pipeline:
         Args:
             strength: probability in [0, 1] that this image is augmented at all.
         """
+        if strength <= 0 and self.in_refinement is not None:
+            return self.in_refinement(image, strength)
         augment = strength > 0 and random.random() < strength
         augmented = False
         for transform in self.transforms:

@@ -1,7 +1,8 @@
 """The command line `refaug-det`: commands collected from an entry-point group.
 
 Each stage, and anyone else's package, adds commands to `refaug_det.commands`;
-their modules import what is heavy inside functions, so `--help` stays fast.
+their modules import what is heavy inside functions, so `--help` stays fast. A
+dotted name, such as `analyze.risk`, is the subcommand `refaug-det analyze risk`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from refaug_det import __version__
 from refaug_det.errors import UserError, exits_cleanly
 
 GROUP = 'refaug_det.commands'
+# What a group of subcommands does, since no one module owns it.
+GROUPS = {'analyze': 'Ask a checkpoint what an augmentation did to the model.',
+          'data': 'Prepare data sets, and check them.'}
 
 
 def app() -> App:
@@ -22,8 +26,13 @@ def app() -> App:
     made = App(name='refaug-det', version=__version__, help='Does an augmentation\'s gain in '
                'classification transfer to detection? Exit codes: 0 done, 2 bad input, '
                '130 interrupted.')
+    groups: dict[str, App] = {'': made}
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-        made.command(point.load(), name=point.name)
+        group, _, name = point.name.rpartition('.')
+        if group not in groups:
+            groups[group] = App(name=group, help=GROUPS.get(group, ''))
+            made.command(groups[group])
+        groups[group].command(point.load(), name=name)
     return made
 
 

@@ -47,6 +47,13 @@ class RefAugResNet(nn.Module):
         """(B, 3, H, W) -> logits (B, K)."""
         return self.net(images)
 
-    def backbone_state(self) -> dict[str, torch.Tensor]:
-        """Tensors of all before the classifier layer, by torchvision's key names."""
-        return {k: v for k, v in self.net.state_dict().items() if not k.startswith('fc.')}
+    def backbone_state(self, weights: dict[str, torch.Tensor] | None = None,
+                       ) -> dict[str, torch.Tensor]:
+        """Tensors of all before the classifier layer, by torchvision's key names.
+
+        Args:
+            weights: a state dict of this network; by default its own.
+        """
+        weights = self.state_dict() if weights is None else weights
+        return {key.removeprefix('net.'): value for key, value in weights.items()
+                if not key.startswith('net.fc.')}

@@ -45,8 +45,8 @@ class NetworkOfTests(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.fc(self.norm(self.conv(images)).relu().mean((2, 3)))
 
-    def backbone_state(self) -> dict[str, torch.Tensor]:
-        return {k: v for k, v in self.state_dict().items() if not k.startswith('fc.')}
+    def backbone_state(self, weights=None) -> dict[str, torch.Tensor]:
+        return {k: v for k, v in (weights or self.state_dict()).items() if not k.startswith('fc.')}
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def observe(dark_images, tmp_path, monkeypatch):
 
     def run(work_dir='run', *, epochs=4, refine: int | None = 2, lr=None, workers=0,
             persistent=False, resume=False, dataset=None, batch_augments=True, micro_batch=None,
-            step=1, interval_iters=None):
+            step=1, interval_iters=None, **refinement):
         cfg = Config(dict(
             work_dir=str(tmp_path / work_dir), resume=resume, randomness=dict(seed=5),
             default_scope='mmengine', custom_hooks=[],
@@ -191,7 +191,8 @@ def observe(dark_images, tmp_path, monkeypatch):
                 type='RefAugCheckpointHook', keep=99, interval_iters=interval_iters),
                                history=dict(type='RefAugHistoryHook'), sampler_seed=None)))
         if refine is not None:
-            cfg.custom_hooks = [dict(type='RefAugRefinementHook', epochs=refine, lr=lr)]
+            cfg.custom_hooks = [dict(type='RefAugRefinementHook', epochs=refine, lr=lr,
+                                     **refinement)]
         runner = RefAugRunner.from_cfg(cfg)
         recorders.append(Recorder())
         runner.register_hook(recorders[-1], priority='LOWEST')

@@ -54,7 +54,7 @@ def test_spec():
 def test_a_refined_run_gives_two(work_dir, record):
     before, after = classifier(1), classifier(2)
     state = before.network.backbone_state()
-    save_file(state, work_dir / AUGMENTED_WEIGHTS)
+    save_file(before.network.state_dict(), work_dir / AUGMENTED_WEIGHTS)
     cards = register_backbones(after, work_dir, record, 'net')
     assert [card.name for card in cards] == zoo.names() == ['net-augmented', 'net-refined']
     assert [card.metrics for card in cards] == [{'top-1': 20.0}, {'top-1': 40.0}]

@@ -179,8 +179,8 @@ def test_weights_before_the_switch_are_those_of_a_run_that_stopped_there(observe
                                                                          straight):
     kept = load_file(tmp_path / 'straight' / AUGMENTED_WEIGHTS)
     stopped, _ = observe('stopped', epochs=T1, refine=0)
-    assert equal_weights(kept, stopped.model.network.backbone_state())
-    assert not equal_weights(kept, straight[0].model.network.backbone_state())
+    assert equal_weights(kept, stopped.model.network.state_dict())
+    assert not equal_weights(kept, straight[0].model.network.state_dict())
     assert not (tmp_path / 'stopped' / AUGMENTED_WEIGHTS).exists()
 
 
