@@ -138,6 +138,33 @@ def test_imagenets_policy_is_timms_too():
                     for pair in theirs]
 
 
+def test_the_original_codes_95():
+    found = sub_policies('cifar10-95')
+    assert len(found) == 95
+    for name, probability, magnitude in [operation for pair in found for operation in pair]:
+        assert name in (*OPERATIONS, 'Cutout')
+        assert 0 <= probability <= 1
+        assert 0 <= magnitude <= 9
+    # the paper's table has four of their groups of five, and one that the code lacks
+    assert sum(pair in found for pair in sub_policies('cifar10')) == 20
+    assert sum(pair in found for pair in sub_policies('imagenet')) < 5
+    counts = Counter(name for pair in found for name, _, _ in pair)
+    assert (counts['Cutout'], counts['Invert'], counts['Rotate']) == (3, 6, 3)
+
+
+def test_its_cutout_covers_a_square_of_the_fill():
+    assert [tensorflow_argument('Cutout', m) for m in (0, 3, 5)] == [0, 6, 10]
+    transform = RefAugAutoAugment('cifar10-95', fill=FILL)
+    transform.sub_policies = [(('Cutout', 1.0, 5), ('Cutout', 0.0, 5))]
+    places = set()
+    for number in range(50):
+        random.seed(number)
+        covered = (transform(picture(low=90)) == torch.tensor(FILL).view(3, 1, 1)).all(0)
+        assert 0 < covered.sum() <= 11 * 11
+        places.add(tuple(covered.nonzero()[0].tolist()))
+    assert len(places) > 20
+
+
 @pytest.fixture
 def acted(monkeypatch):
     """Every operation that acts, with its argument and fill."""
@@ -215,8 +242,9 @@ def test_it_is_an_augmentation_of_the_pipeline():
     assert TRANSFORMS.build(dict(type='RefAugAutoAugment')).fill == (125, 123, 114)
 
 
-@pytest.mark.parametrize('wrong', [dict(policy='cifar'), dict(magnitudes='timm'), dict(fill=256),
-                                   dict(fill=(1, 2)), dict(fill=(1, 2, -3))])
+@pytest.mark.parametrize('wrong', [dict(policy='cifar'), dict(magnitudes='timm'),
+                                   dict(policy='cifar10-95', magnitudes='torchvision'),
+                                   dict(fill=256), dict(fill=(1, 2)), dict(fill=(1, 2, -3))])
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(UserError):
         RefAugAutoAugment(**wrong)
