@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import nn
 
+from classification.models.staged import StagedNet
 from refaug_det.errors import UserError
 
 VARIANTS = ('mixup', 'manifold', 'he2016')
-_BLOCKS = (2, 2, 2, 2)
 
 
 class PreActBlock(nn.Module):
@@ -44,7 +46,7 @@ class PreActBlock(nn.Module):
 
 
 @MODELS.register_module()
-class RefAugPreActResNet(nn.Module):
+class RefAugPreActResNet(StagedNet):
     """PreActResNet-18: a 3x3 stem, four stages, global average, a linear layer.
 
     Args:
@@ -73,32 +75,15 @@ class RefAugPreActResNet(nn.Module):
             raise UserError(f'variant {variant!r}, stem_stride {stem_stride}',
                             'RefAugPreActResNet', f'a variant is one of {", ".join(VARIANTS)}, '
                             'a stride 1 or 2')
-        self.variant = variant
         self.conv1 = nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width) if variant == 'mixup' else None
         channels = [width, *(width * 2**stage for stage in range(4))]
-        for stage, count in enumerate(_BLOCKS):
-            blocks = [PreActBlock(channels[stage + min(number, 1)], channels[stage + 1],
-                                  2 if stage and not number else 1,
-                                  self._skip(first=not (stage or number)))
-                      for number in range(count)]
-            setattr(self, f'layer{stage + 1}', nn.Sequential(*blocks))
+        skip = 'activated' if variant == 'mixup' else 'input'
+        self.add_stages(channels, 2, partial(PreActBlock, skip=skip))
+        if variant == 'he2016':
+            self.layer1[0].skip_activated = True
         self.bn = nn.BatchNorm2d(channels[-1]) if variant == 'he2016' else None
         self.fc = nn.Linear(channels[-1], num_classes)
-
-    def _skip(self, first: bool) -> str:
-        activated = self.variant == 'mixup' or (self.variant == 'he2016' and first)
-        return 'activated' if activated else 'input'
-
-    @property
-    def head(self) -> nn.Module:
-        """The layer from features to logits."""
-        return self.fc
-
-    @property
-    def mix_points(self) -> tuple[nn.Module, ...]:
-        """Submodules after which Manifold Mixup may mix."""
-        return self.layer1, self.layer2
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> penultimate features (B, 8 x width)."""
@@ -109,7 +94,3 @@ class RefAugPreActResNet(nn.Module):
         if self.bn is not None:
             x = F.relu(self.bn(x))
         return x.mean((2, 3))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> logits (B, K)."""
-        return self.fc(self.features(images))

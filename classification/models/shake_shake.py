@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import nn
 
+from classification.models.staged import StagedNet
 from refaug_det.errors import UserError
 
 
@@ -87,7 +88,7 @@ class ShakeBlock(nn.Module):
 
 
 @MODELS.register_module()
-class RefAugShakeShake(nn.Module):
+class RefAugShakeShake(StagedNet):
     """Shake-Shake-Image; 26 2x96d by default.
 
     Args:
@@ -113,31 +114,11 @@ class RefAugShakeShake(nn.Module):
         count, channels = (depth - 2) // 6, (16, width, 2 * width, 4 * width)
         self.conv1 = nn.Conv2d(3, 16, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        for stage in range(3):
-            blocks = [ShakeBlock(channels[stage + min(number, 1)], channels[stage + 1],
-                                 2 if stage and not number else 1) for number in range(count)]
-            setattr(self, f'layer{stage + 1}', nn.Sequential(*blocks))
+        self.add_stages(channels, count, ShakeBlock)
         self.fc = nn.Linear(channels[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-        nn.init.zeros_(self.fc.bias)
-
-    @property
-    def head(self) -> nn.Module:
-        """The layer from features to logits."""
-        return self.fc
-
-    @property
-    def mix_points(self) -> tuple[nn.Module, ...]:
-        """Submodules after which Manifold Mixup may mix."""
-        return self.layer1, self.layer2
+        self.draw_weights()
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> penultimate features (B, 4 x width)."""
         x = self.bn1(self.conv1(images))
         return F.relu(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> logits (B, K)."""
-        return self.fc(self.features(images))

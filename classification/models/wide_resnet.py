@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import nn
 
+from classification.models.staged import StagedNet
 from refaug_det.errors import UserError
 
 
@@ -38,7 +41,7 @@ class WideBlock(nn.Module):
 
 
 @MODELS.register_module()
-class RefAugWideResNet(nn.Module):
+class RefAugWideResNet(StagedNet):
     """WRN-depth-widen; WRN-28-10 by default.
 
     Args:
@@ -63,33 +66,12 @@ class RefAugWideResNet(nn.Module):
                             'depth is 6n + 4, widen at least 1, dropout in [0, 1)')
         count, channels = (depth - 4) // 6, (16, 16 * widen, 32 * widen, 64 * widen)
         self.conv1 = nn.Conv2d(3, channels[0], 3, stem_stride, padding=1, bias=False)
-        for stage in range(3):
-            blocks = [WideBlock(channels[stage + min(number, 1)], channels[stage + 1],
-                                2 if stage and not number else 1, dropout)
-                      for number in range(count)]
-            setattr(self, f'layer{stage + 1}', nn.Sequential(*blocks))
+        self.add_stages(channels, count, partial(WideBlock, dropout=dropout))
         self.bn = nn.BatchNorm2d(channels[-1])
         self.fc = nn.Linear(channels[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-        nn.init.zeros_(self.fc.bias)
-
-    @property
-    def head(self) -> nn.Module:
-        """The layer from features to logits."""
-        return self.fc
-
-    @property
-    def mix_points(self) -> tuple[nn.Module, ...]:
-        """Submodules after which Manifold Mixup may mix."""
-        return self.layer1, self.layer2
+        self.draw_weights()
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> penultimate features (B, 64 x widen)."""
         x = self.layer3(self.layer2(self.layer1(self.conv1(images))))
         return F.relu(self.bn(x)).mean((2, 3))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> logits (B, K)."""
-        return self.fc(self.features(images))
