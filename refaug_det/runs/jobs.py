@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from refaug_det.errors import UserError
 from refaug_det.runs.progress import clock
@@ -46,6 +47,23 @@ class Eta:
         done = self.done + sum(running.values())
         elapsed = time.monotonic() - self.begun
         return None if done <= 0 else elapsed * (self.total - done) / done
+
+
+def told(parts: Any, name: str, every_s: float = 10.0) -> Iterator[Any]:
+    """The parts of some work, with a line of progress every `every_s` seconds.
+
+    Args:
+        parts: sized and iterable, such as a list or a dataloader.
+        name: what the line calls the work.
+    """
+    eta, said = Eta(len(parts)), time.monotonic()
+    for part in parts:
+        yield part
+        eta.done += 1
+        if time.monotonic() - said >= every_s:
+            said = time.monotonic()
+            print(f'  {name}: {100 * eta.done / eta.total:.0f} %, '
+                  f'{clock(eta.left({}) or 0)} left', flush=True)
 
 
 def run_jobs(jobs: Sequence[Job], *, parallel: int, environment: Mapping[str, str], eta: Eta,
