@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json as json_format
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from refaug_det.comparison.compare import compare
-from refaug_det.comparison.tables import show, visible, write
+from refaug_det.comparison.tables import say, show, visible, write
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: str | None = None,
@@ -37,13 +39,11 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
     if json:
         print(json_format.dumps(comparison.to_dict(), indent=2, allow_nan=False))
         return 0
-    from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    with console.capture() as captured:
+    def draw(console: Console) -> None:
         show(comparison, console)
         for path in written:
             console.print(f'wrote {visible(str(path))}', markup=False, highlight=False)
-    encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash
-    print(captured.get().encode(encoding, 'replace').decode(encoding), end='')
+
+    say(draw)
     return 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,31 +95,56 @@ def to_text(comparison: Comparison) -> str:
 
 def show(comparison: Comparison, console: Console) -> None:
     """Print title, table and footnotes; rich honours NO_COLOR."""
-    from rich.table import Table
-    from rich.text import Text
-
     header, rows = _cells(comparison)
     widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
     if sum(widths) > console.width:
         header = header[:-len(comparison.seeds)]  # too narrow for the single trials
+    show_cells(title(comparison), header, rows, footnotes(comparison), console)
+
+
+def show_cells(title: str, header: list[str], rows: list[list[str]], notes: list[str],
+               console: Console) -> None:
+    """Print a table whose first column is text and whose others are numbers.
+
+    Cells of a row beyond the header's are left out.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style='bold', padding=(0, 2, 0, 0))
     for number, name in enumerate(header):
         table.add_column(Text(visible(name)), overflow='fold', no_wrap=number > 0,
                          justify='left' if number == 0 else 'right')
     for cells in rows:
         table.add_row(*(Text(visible(cell)) for cell in cells[:len(header)]))
-    console.print(Text(visible(title(comparison)), style='bold'))
+    console.print(Text(visible(title), style='bold'))
     console.print(table)
-    for line in footnotes(comparison):
+    for line in notes:
         console.print(Text(visible(line), style='dim'))
+
+
+def say(draw: Callable[[Console], None]) -> None:
+    """Print what `draw` shows on a console, as well as the terminal's encoding can."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=500)
+    with console.capture() as captured:
+        draw(console)
+    encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash
+    print(captured.get().encode(encoding, 'replace').decode(encoding), end='')
 
 
 def to_markdown(comparison: Comparison) -> str:
     """Title, table and footnotes in Markdown (GFM); nothing in a name is live."""
-    header, rows = _cells(comparison)
-    lines = [f'**{escape_markdown(title(comparison))}**', '',
+    return markdown_cells(title(comparison), *_cells(comparison), footnotes(comparison))
+
+
+def markdown_cells(title: str, header: list[str], rows: list[list[str]],
+                   notes: list[str]) -> str:
+    """Any table as `to_markdown` writes one; all text is escaped."""
+    lines = [f'**{escape_markdown(title)}**', '',
              _pipes(header), '|:--|' + '--:|' * (len(header) - 1), *map(_pipes, rows), '']
-    lines += [f'- {escape_markdown(line)}' for line in footnotes(comparison)]
+    lines += [f'- {escape_markdown(line)}' for line in notes]
     return '\n'.join(lines) + '\n'
 
 

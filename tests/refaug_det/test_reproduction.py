@@ -1,4 +1,6 @@
-"""The configs of the paper's experiments hold its settings, field by field.
+"""The config of the paper's detector holds its settings, field by field.
+
+Those of its classifiers: tests/classification/test_recipes.py.
 
 Source: He et al. 2019 (arXiv 1909.09148), and for what it leaves out the VOC schedule of
 mmdet v1, which its detection recipe equals.
@@ -11,12 +13,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-import classification.train  # noqa: F401  (registration)
 import detection.train  # noqa: F401  (registration, and mmdet)
 from refaug_det.runs import config as configs
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-CLS = CONFIGS / 'cls' / 'r50_mixup_refine.py'
 DET = CONFIGS / 'det' / 'faster_rcnn_r50_fpn_voc07.py'
 
 
@@ -29,34 +29,6 @@ def only_schedule(cfg: Config) -> dict:
     """The one learning rate schedule: a warm-up would be a second one."""
     assert len(cfg.param_scheduler) == 1
     return cfg.param_scheduler[0]
-
-
-def test_imagenet_mixup_with_refinement_is_the_papers():
-    cfg = configs.load(CLS)
-    assert cfg.train_cfg.max_epochs == 220  # T1 200 + T2 20
-    assert only_schedule(cfg) == dict(type='MultiStepLR', begin=0, end=200, by_epoch=True,
-                                      milestones=[60, 120, 180], gamma=0.1)
-    assert cfg.custom_hooks == [dict(type='RefAugRefinementHook', epochs=20, lr=1e-4)]
-    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(
-        type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=False))
-    assert cfg.auto_scale_lr.base_batch_size == 256
-    assert cfg.train_dataloader.batch_size == 32  # on 8 GPUs
-    assert cfg.model.batch_augments == [dict(type='RefAugMixup', alpha=0.2)]
-    assert cfg.model.network == dict(type='RefAugResNet', depth=50)
-    assert cfg.model.num_classes == 1000
-    train, test = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
-    assert [(t.name, t.get('size')) for t in train.pipeline] == [
-        ('RandomResizedCrop', 224), ('RandomHorizontalFlip', None)]
-    assert [(t.name, t.size) for t in test.pipeline] == [('Resize', 256), ('CenterCrop', 224)]
-    assert (train.split, test.split) == ('train', 'val')
-
-
-def test_the_imagenet_baseline_differs_in_the_augmentation_and_its_schedule_alone():
-    differing = {key for key, _, _ in configs.differences(
-        configs.load(CLS).to_dict(), configs.load(CLS.with_name('r50_standard.py')).to_dict())}
-    allowed = ('model.batch_augments', 'custom_hooks', 'train_cfg.max_epochs', 'param_scheduler')
-    assert 'train_cfg.max_epochs' in differing
-    assert all(key.startswith(allowed) for key in differing)
 
 
 def test_voc07_is_the_papers(detector):

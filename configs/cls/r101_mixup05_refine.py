@@ -1,0 +1,15 @@
+"""ImageNet, ResNet-101, Mixup 0.5, then refinement (He et al. 2019, Table 5).
+
+    tools/dist_train.sh configs/cls/r101_mixup05_refine.py 8 --data-root data/imagenet
+
+Expect top-1 / top-5: 79.41 / 94.70 before refinement, 79.61 / 94.73 after (published;
+number of runs not stated). Not run here: ImageNet is not to be had.
+"""
+_base_ = ['_base_/runtime.py', '_base_/imagenet.py', '_base_/resnet101.py',
+          '_base_/schedule_imagenet.py']
+
+model = dict(batch_augments=[dict(type='RefAugMixup', alpha=0.5)])
+train_cfg = dict(max_epochs=220)  # T1 200, T2 20 at 1e-4
+custom_hooks = [dict(type='RefAugRefinementHook', epochs=20, lr=1e-4)]
+param_scheduler = [
+    dict(type='MultiStepLR', begin=0, end=200, by_epoch=True, milestones=[60, 120, 180], gamma=0.1)]

@@ -1,0 +1,17 @@
+"""Tiny-ImageNet, PreActResNet-18, Mixup 0.2, then refinement (He et al. 2019, Table 4).
+
+    python tools/train_cls.py configs/cls/tiny_imagenet/tiny_preact18_mixup_02.py \
+        --data-root data/tiny-imagenet-200
+
+Expect top-1 (best, last): 63.18, 63.08 before refinement, 64.54, 64.20 after (published;
+number of runs not stated). Not run here.
+"""
+_base_ = ['../_base_/runtime.py', '../_base_/tiny_imagenet.py',
+          '../_base_/preact18.py', '../_base_/schedule_preact18.py']
+
+model = dict(
+    num_classes=_base_.num_classes, data_preprocessor=_base_.img_norm_cfg,
+    network=dict(stem_stride=2),
+    batch_augments=[dict(type='RefAugMixup', alpha=0.2)])
+train_cfg = dict(max_epochs=450)  # T1 400, T2 50
+custom_hooks = [dict(type='RefAugRefinementHook', epochs=50)]
