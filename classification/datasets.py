@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
@@ -19,8 +18,96 @@ from refaug_det.images import decode
 IMAGE_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.ppm'}
 
 
+class LabelledImages(Dataset):
+    """What becomes of a sample, wherever it comes from.
+
+    A subclass implements `names_in`, `read`, `where` and `__len__`.
+
+    Args:
+        classes: names, in label order.
+        pipeline: configs of per-image transforms (`classification.transforms`).
+    """
+
+    def __init__(self, classes: Sequence[str], pipeline: Sequence[dict]) -> None:
+        self.classes = tuple(classes)
+        self.pipeline = Pipeline(pipeline)
+        self.epoch = 0  # of the sample being drawn; set with every sample
+        self.strength: Callable[[int], float] | None = None
+
+    @classmethod
+    def names_in(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Class names, in label order, of the data set that a config asks for; reads no image.
+
+        Raises:
+            UserError: the data is not there, or has no class of such a name.
+        """
+        raise NotImplementedError
+
+    def read(self, index: int) -> tuple[torch.Tensor, int]:
+        """Image `index`, uint8 (3, H, W), which the caller may change, and its label."""
+        raise NotImplementedError
+
+    def where(self, index: int) -> object:
+        """Where image `index` lies, for an error to name."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        return dict(classes=self.classes)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample `index` as it is seen in epoch `self.epoch`.
+
+        Returns:
+            `inputs` uint8 (3, H, W), `label` int, `index` int, and `augmented`:
+            whether an augmentation acted on this very image.
+
+        Raises:
+            UserError: the image cannot be decoded, or a transform refuses it.
+        """
+        pixels, label = self.read(index)
+        strength = 1.0 if self.strength is None else self.strength(self.epoch)
+        shape = tuple(pixels.shape)
+        try:
+            image, augmented = self.pipeline(pixels, strength)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f'a transform refuses an image of shape {shape}: {str(error)[:200]}',
+                            self.where(index), 'mend the pipeline') from None
+        return dict(inputs=image, label=label, index=index, augmented=augmented)
+
+    def full_init(self) -> None:
+        """Nothing: asked for by mmengine's dataset wrappers."""
+
+
+class ImageFiles(LabelledImages):
+    """Images that are files of their own.
+
+    Args:
+        samples: (file, label) of every image, listed once.
+        classes, pipeline: as in `LabelledImages`.
+    """
+
+    def __init__(self, samples: Sequence[tuple[Path, int]], classes: Sequence[str],
+                 pipeline: Sequence[dict]) -> None:
+        super().__init__(classes, pipeline)
+        self.samples = samples
+
+    def read(self, index: int) -> tuple[torch.Tensor, int]:
+        path, label = self.samples[index]
+        return torch.from_numpy(decode(path)).permute(2, 0, 1).contiguous(), label
+
+    def where(self, index: int) -> object:
+        return self.samples[index][0]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
 @DATASETS.register_module()
-class RefAugImageFolder(Dataset):
+class RefAugImageFolder(ImageFiles):
     """`data_root/split/CLASS/IMAGE`, the layout of ImageNet and of torchvision's ImageFolder.
 
     Args:
@@ -37,42 +124,15 @@ class RefAugImageFolder(Dataset):
     def __init__(self, data_root: str, split: str | Sequence[str], pipeline: Sequence[dict],
                  classes: Sequence[str] | None = None) -> None:
         self.folder = split_folder(data_root, split)
-        self.classes = class_names(self.folder, classes)
-        self.samples = [(path, label) for label, name in enumerate(self.classes)
-                        for path in _images(self.folder / name)]
-        self.pipeline = Pipeline(pipeline)
-        self.epoch = 0  # of the sample being drawn; set with every sample
-        self.strength: Callable[[int], float] | None = None
+        names = class_names(self.folder, classes)
+        samples = [(path, label) for label, name in enumerate(names)
+                   for path in _some_images(self.folder / name)]
+        super().__init__(samples, names, pipeline)
 
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        return dict(classes=self.classes)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample `index` as it is seen in epoch `self.epoch`.
-
-        Returns:
-            `inputs` uint8 (3, H, W), `label` int, `index` int, and `augmented`:
-            whether an augmentation acted on this very image.
-
-        Raises:
-            UserError: the image cannot be decoded, or a transform refuses it.
-        """
-        path, label = self.samples[index]
-        strength = 1.0 if self.strength is None else self.strength(self.epoch)
-        pixels = _to_tensor(decode(path))
-        try:
-            image, augmented = self.pipeline(pixels, strength)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UserError(f'a transform refuses an image of shape {tuple(pixels.shape)}: '
-                            f'{str(error)[:200]}', path, 'mend the pipeline') from None
-        return dict(inputs=image, label=label, index=index, augmented=augmented)
-
-    def full_init(self) -> None:
-        """Nothing: asked for by mmengine's dataset wrappers."""
+    @classmethod
+    def names_in(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return class_names(split_folder(config['data_root'], config['split']),
+                           config.get('classes'))
 
 
 def split_folder(data_root: str | Path, split: str | Sequence[str]) -> Path:
@@ -90,34 +150,49 @@ def split_folder(data_root: str | Path, split: str | Sequence[str]) -> Path:
                     '(ImageNet: image-net.org, ILSVRC2012 extracted into class folders)')
 
 
+def class_folders(folder: Path) -> list[str]:
+    """The names of the class folders of a split, sorted; hidden ones are passed over."""
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
 def class_names(folder: Path, wanted: Sequence[str] | None = None) -> tuple[str, ...]:
     """The classes of a split in label order: those wanted, or all that have a folder, sorted.
 
     Raises:
         UserError: no class folders, none for a class that is wanted, or one wanted twice.
     """
-    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    found = class_folders(folder)
     if not found:
         raise UserError('no class folders', folder, 'one folder of images per class')
-    names = tuple(wanted or found)
-    missing = [name for name in names if name not in found]
+    return chosen(found, wanted, folder)
+
+
+def chosen(known: Sequence[str], wanted: Sequence[str] | None, where: object) -> tuple[str, ...]:
+    """The classes that are wanted of those that the data has, in the order wanted; by default all.
+
+    Raises:
+        UserError: a class that the data lacks, or one wanted twice.
+    """
+    names = tuple(wanted or known)
+    missing = [name for name in names if name not in known]
     if missing or len(set(names)) < len(names):
-        near = difflib.get_close_matches(missing[0], found, 1) if missing else []
-        raise UserError(f'no folder for the classes {missing[:3]}' if missing else
-                        f'a class occurs twice in {", ".join(names)[:200]}', folder,
+        near = difflib.get_close_matches(missing[0], known, 1) if missing else []
+        raise UserError(f'the data has no classes {missing[:3]}' if missing else
+                        f'a class occurs twice in {", ".join(names)[:200]}', where,
                         f'did you mean {near[0]!r}?' if near else
-                        f'the folders are {", ".join(found)[:200]}')
+                        f'the classes are {", ".join(known)[:200]}')
     return names
 
 
-def _images(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob('*')
-                   if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.'))
+def image_files(folder: Path) -> list[Path]:
+    """The images of a class, at any depth, sorted by path; hidden files are passed over."""
+    return sorted(path for path in folder.rglob('*')
+                  if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.'))
+
+
+def _some_images(folder: Path) -> list[Path]:
+    found = image_files(folder)
     if not found:
         raise UserError('no images for a class', folder,
                         f'files end in {", ".join(sorted(IMAGE_SUFFIXES))}')
     return found
-
-
-def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous()

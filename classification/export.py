@@ -8,6 +8,7 @@ from typing import Any
 from classification.refinement import AUGMENTED, AUGMENTED_WEIGHTS
 from refaug_det.backbones import zoo
 from refaug_det.backbones.zoo import BackboneCard, BackboneSpec
+from refaug_det.errors import UserError
 from refaug_det.runs import history
 from refaug_det.runs.records import RunRecord
 
@@ -19,13 +20,31 @@ def spec_of(classifier: Any) -> BackboneSpec:
                         network.out_strides, pixels.mean, pixels.std, 'RGB')
 
 
-def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name: str, *,
+def refuse_taken_names(cfg: Any, record: RunRecord, name: str) -> None:
+    """Say before training what would stop its end: the zoo has others under these names.
+
+    Raises:
+        UserError: a name belongs to a run of another config or seed.
+    """
+    epochs = sum(hook.get('epochs', 0) for hook in cfg.get('custom_hooks') or []
+                 if hook.get('type') == 'RefAugRefinementHook')
+    suffixes = ('-augmented', '-refined') if 0 < epochs < cfg.train_cfg.max_epochs else ('',)
+    for taken in {f'{name}{suffix}' for suffix in suffixes} & set(zoo.names()):
+        theirs = zoo.card(taken).provenance
+        if (theirs.get('config_digest'), theirs.get('seed')) != (record.config_digest, record.seed):
+            raise UserError(f'the zoo has the backbone of another run as {taken!r}',
+                            zoo.zoo_dir(), 'choose another --name, or pass --overwrite')
+
+
+def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name: str,
+                       refined_from: dict | None = None, *,
                        overwrite: bool = False) -> list[BackboneCard]:
     """Register what a finished run has to give.
 
     A run with a refinement phase gives `NAME-augmented` (the weights before
-    the switch) and `NAME-refined`; another run gives `NAME`. A network that
-    is no detector backbone gives nothing, and `record.notes` says so.
+    the switch) and `NAME-refined`; another run gives `NAME`, with the file it
+    was refined from (`file`, `sha256`), if any. A network that is no detector
+    backbone gives nothing, and `record.notes` says so.
 
     Raises:
         UserError: the zoo holds other weights under a name.
@@ -49,7 +68,8 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
         provenance = dict(run=record.id, config=record.config, config_digest=record.config_digest,
                           seed=record.seed, epoch=row['epoch'],
                           phase=row['phase'] if augmented.is_file() else None,
-                          augmentation_ended=suffix == '-refined')
+                          augmentation_ended=suffix == '-refined',
+                          **(dict(refined_from=dict(refined_from)) if refined_from else {}))
         cards.append(zoo.register(f'{name}{suffix}', weights, spec, provenance=provenance,
                                   metrics=history.test_metrics(row), overwrite=overwrite))
     return cards

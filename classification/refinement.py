@@ -109,8 +109,8 @@ class RefAugRefinementHook(Hook):
         datasets = list(leaves(runner.train_loop.dataset))
         if not all(hasattr(dataset, 'strength') for dataset in datasets):
             raise UserError('this data set cannot switch its augmentation off',
-                            type(datasets[0]).__name__, 'use RefAugImageFolder, or give your '
-                            'data set epoch and strength, and its samples augmented')
+                            type(datasets[0]).__name__, 'subclass classification.datasets.'
+                            'LabelledImages, or give yours epoch, strength, and augmented samples')
         for dataset in datasets:
             dataset.strength = self.phases.strength
             if self.pipeline is not None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
 
+import classification.analysis.hook
 import classification.autoaugment
 import classification.batch_augments
+import classification.cifar
 import classification.classifier
 import classification.cutout
 import classification.datasets
@@ -21,9 +25,9 @@ import classification.models.shake_shake
 import classification.models.timm_model
 import classification.models.wide_resnet
 import classification.refinement
+import classification.tiny_imagenet
 import classification.transforms  # noqa: F401  (all: registration)
-from classification.datasets import class_names, split_folder
-from classification.export import register_backbones
+from classification.export import refuse_taken_names, register_backbones
 from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
 from refaug_det.runs.records import RunRecord
@@ -34,58 +38,95 @@ def resolve_classes(cfg: Config, classes: str | None) -> list[str]:
 
     Args:
         cfg: changed in place.
-        classes: `auto` or None for the class folders of the training split,
-            or names separated by commas.
+        classes: `auto` or None for the classes of the training data, or names
+            separated by commas.
 
     Raises:
         UserError: the data is not there, a split lacks a class, or the config
             asks for another number.
     """
-    train = list(image_folders(cfg.train_dataloader.dataset))
-    if not train:
-        raise UserError('no image folder to take the classes from', 'train_dataloader.dataset',
-                        'use RefAugImageFolder, or a data set with data_root and split')
-    folders = [split_folder(dataset.data_root, dataset.split) for dataset in train]
+    train = list(leaf_configs(cfg.train_dataloader.dataset))
     if classes in (None, 'auto'):
-        names = sorted({name for folder in folders for name in class_names(folder)})
+        found = [names_of({**dataset, 'classes': None}) for dataset in train]
+        names = list(found[0]) if len(set(found)) == 1 else sorted(set().union(*found))
     else:
         names = [name.strip() for name in classes.split(',')]
     for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in image_folders(cfg[part].dataset) if cfg.get(part) else ():
-            class_names(split_folder(dataset.data_root, dataset.split), names)  # all there?
+        for dataset in leaf_configs(cfg[part].dataset) if cfg.get(part) else ():
             dataset.classes = names
+            names_of(dataset)  # all there?
     wanted = cfg.model.get('num_classes')
     if wanted is not None and wanted != len(names):
-        raise UserError(f'{len(names)} classes in the data, {wanted} in the config', folders[0],
+        raise UserError(f'{len(names)} classes in the data, {wanted} in the config',
+                        train[0].get('data_root', 'train_dataloader.dataset'),
                         'pass --cfg-options model.num_classes=None to take those of the data')
     cfg.model.num_classes = len(names)
     return names
 
 
-def image_folders(dataset: ConfigDict) -> Iterator[ConfigDict]:
-    """The configs of image folders inside those of wrappers (RepeatDataset, ConcatDataset)."""
+def names_of(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names of the data set that a config asks for, in label order.
+
+    Raises:
+        UserError: the data is not there or lacks a class, or this kind of data
+            set cannot say its classes.
+    """
+    try:
+        kind = DATASETS.get(dataset.get('type'))
+    except (RuntimeError, TypeError):  # a module that is not there; no string
+        kind = None
+    if not hasattr(kind, 'names_in'):
+        raise UserError(f'{dataset.get("type")} does not say its classes', 'dataset.type',
+                        'use a data set of classification/, or give yours the class method '
+                        'names_in of classification.datasets.LabelledImages')
+    try:
+        return kind.names_in(dataset)
+    except KeyError as error:
+        raise UserError(f'the data set has no {error}', f'dataset of {dataset["type"]}',
+                        'add it to the config') from None
+
+
+def leaf_configs(dataset: ConfigDict) -> Iterator[ConfigDict]:
+    """The configs of data sets inside those of wrappers (RepeatDataset, ConcatDataset)."""
     inner = dataset.get('datasets') or ([dataset.dataset] if 'dataset' in dataset else [])
-    if not inner and 'data_root' in dataset and 'split' in dataset:
+    if not inner:
         yield dataset
     for one in inner:
-        yield from image_folders(one)
+        yield from leaf_configs(one)
 
 
 def run(args: argparse.Namespace) -> RunRecord:
     """Train a classifier as the command line says, and register its backbones."""
     cfg = launch.load(args)
     resolve_classes(cfg, args.classes)
-    name = args.name or Path(args.config).stem
+    return carry_out(cfg, args, args.name or Path(args.config).stem)
+
+
+def carry_out(cfg: Config, args: argparse.Namespace, name: str,
+              start: Callable[[Any], str] | None = None) -> RunRecord:
+    """Run a config whose classes are settled, recorded from beginning to end.
+
+    Args:
+        cfg: from `launch.load` and `resolve_classes`.
+        args: the command line.
+        name: of the run, and of the backbones it registers.
+        start: puts weights into the network before training, and reports on it.
+    """
     record = launch.prepare(cfg, args, 'classification', name)
     work_dir = Path(cfg.work_dir)
     with directory.recorded(work_dir, record):
         record.selection = 'last epoch'
+        if not args.overwrite:
+            refuse_taken_names(cfg, record, name)
         runner = launch.build(cfg, record)
+        if start is not None:
+            report = start(checkpoints.unwrapped(runner.model).network)
+            record.notes.append(f'starts from {cfg.refined_from.file}: {report}')
         runner.train()
         if processes.is_first():
             record.metrics = history.test_metrics(history.read(work_dir)[-1])
             cards = register_backbones(checkpoints.unwrapped(runner.model), work_dir, record,
-                                       name, overwrite=args.overwrite)
+                                       name, cfg.get('refined_from'), overwrite=args.overwrite)
             record.registered = [card.name for card in cards]
             for card in cards:
                 shown = ', '.join(f'{k} {v:.4g}' for k, v in card.metrics.items())

@@ -21,7 +21,8 @@ def probe(backbones: list[str], /, *, data_root: Path, side: int = 320, most: in
     """Linear probe of box position and size, and feature spectra, stage by stage.
 
     No detector is trained: a ridge regression reads the boxes off frozen features of trainval,
-    and is scored on test by what it adds to knowing the place in the image. Writes probe.json, probe.svg and probe.png.
+    and is scored on test by what it adds to knowing the place in the image. Writes
+    probe.json, probe.svg and probe.png.
     Example: refaug-det analyze probe standard mixup-augmented mixup-refined --data-root data/VOC
 
     Args:

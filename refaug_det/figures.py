@@ -25,10 +25,11 @@ STYLES: tuple[dict[str, Any], ...] = (
     dict(color=GREEN, linestyle=(0, (1, 1.2)), marker='D'),
     dict(color=PURPLE, linestyle=(0, (5, 1, 1, 1, 1, 1)), marker='v'),
     dict(color=GREY, linestyle=(0, (7, 2)), marker='P'))
-_RC = {'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False, 'axes.spines.right': False,
-       'axes.grid': True, 'grid.color': '#E4E4E4', 'grid.linewidth': 0.6, 'axes.axisbelow': True,
-       'axes.edgecolor': '#444444', 'legend.frameon': False, 'lines.linewidth': 1.6,
-       'lines.markersize': 4.5, 'svg.hashsalt': 'refaug-det', 'figure.dpi': 100}
+_RC: dict[Any, Any] = {
+    'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False, 'axes.spines.right': False,
+    'axes.grid': True, 'grid.color': '#E4E4E4', 'grid.linewidth': 0.6, 'axes.axisbelow': True,
+    'axes.edgecolor': '#444444', 'legend.frameon': False, 'lines.linewidth': 1.6,
+    'lines.markersize': 4.5, 'svg.hashsalt': 'refaug-det', 'figure.dpi': 100}
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

@@ -209,3 +209,13 @@ def observe(dark_images, tmp_path, monkeypatch):
 
     run.folder = folder
     return run
+
+
+@pytest.fixture(scope='session')
+def miniatures():
+    """The module `miniatures.py` beside this file."""
+    path = Path(__file__).with_name('miniatures.py')
+    spec = importlib.util.spec_from_file_location('miniatures', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -198,7 +198,23 @@ def test_a_split_that_lacks_a_class_is_refused(toy_images, tmp_path):
     assert caught.value.where == str(tmp_path / 'data' / 'val')
 
 
-def test_a_data_set_that_is_no_image_folder_is_refused():
-    cfg = config('.', train_dataloader=dict(dataset=dict(type='Other')))
-    with pytest.raises(UserError, match='no image folder'):
+@pytest.mark.parametrize(('dataset', 'says'), [
+    (dict(type='Other'), 'Other does not say its classes'),
+    (dict(type='RepeatDataset', times=2, dataset=dict(type='Other')), 'Other does not say'),
+    (dict(data_root='.'), 'None does not say'), (dict(type='no.such.Thing'), 'does not say'),
+    (dict(type='RefAugImageFolder', data_root='.'), "no 'split'")])
+def test_a_data_set_that_cannot_say_its_classes_is_refused(dataset, says):
+    with pytest.raises(UserError, match=says):
+        resolve_classes(config('.', train_dataloader=dict(dataset=dataset)), None)
+
+
+def test_concatenated_folders_share_all_their_classes(root):
+    leaf = dict(type='RefAugImageFolder', data_root=str(root), split='train', pipeline=[])
+    both = dict(type='ConcatDataset', datasets=[leaf, dict(leaf, split='test')])
+    cfg = config(root, train_dataloader=dict(dataset=both), val_dataloader=None)
+    assert resolve_classes(cfg, None) == ['cat', 'dog']
+    assert [one.classes for one in cfg.train_dataloader.dataset.datasets] == [['cat', 'dog']] * 2
+    shutil.copytree(root / 'test' / 'cat', root / 'test' / 'bird')
+    with pytest.raises(UserError, match='bird') as caught:
         resolve_classes(cfg, None)
+    assert caught.value.where == str(root / 'train')

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from safetensors.torch import save_file
 
 import classification.train  # noqa: F401  (registration)
-from classification.export import register_backbones, spec_of
+from classification.export import refuse_taken_names, register_backbones, spec_of
 from classification.refinement import AUGMENTED_WEIGHTS
 from refaug_det.backbones import resnets, zoo
 from refaug_det.errors import UserError
@@ -88,6 +89,20 @@ def test_other_weights_do_not_take_a_name_unasked(work_dir, record):
     assert zoo.verify('net').sha256 == first.sha256
     other, = register_backbones(classifier(2), work_dir, record, 'net', overwrite=True)
     assert zoo.verify('net').sha256 == other.sha256 != first.sha256
+
+
+@pytest.mark.parametrize(('epochs', 'taken', 'free'), [(1, 'net-refined', 'net'),
+                                                       (0, 'net', 'net-refined')])
+def test_a_name_of_another_run_is_refused_before_training(work_dir, record, epochs, taken, free):
+    hook = dict(type='RefAugRefinementHook', epochs=epochs)
+    cfg = Config(dict(train_cfg=dict(max_epochs=3), custom_hooks=[hook]))
+    register_backbones(classifier(), work_dir, record, taken)
+    register_backbones(classifier(), work_dir, record, free)
+    refuse_taken_names(cfg, record, 'net')  # the same run again
+    other = RunRecord(name='net', stage='classification', config_digest='d', seed=8)
+    with pytest.raises(UserError, match=f"as '{taken}'"):
+        refuse_taken_names(cfg, other, 'net')
+    refuse_taken_names(cfg, other, 'new')
 
 
 def test_weights_that_are_not_finite_are_refused(work_dir, record):

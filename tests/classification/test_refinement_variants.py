@@ -42,9 +42,11 @@ def test_fading_reaches_images_and_batches(observe, tmp_path):
     for epoch in range(8):
         flags = torch.cat([batch.flags for batch in recorder.of(epoch)])
         strengths.append(flags.float().mean().item())
-    assert strengths[:2] == [1, 1] and strengths[7] == 0
+    assert strengths[:2] == [1, 1]
+    assert strengths[7] == 0
     assert 1 > sum(strengths[2:5]) / 3 > sum(strengths[5:7]) / 2 > 0
-    assert shares[:2] == [1, 1] and shares[7] == 0
+    assert shares[:2] == [1, 1]
+    assert shares[7] == 0
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -70,7 +72,8 @@ def test_cosine_falls_from_the_rate_to_zero(observe, tmp_path):
     _, recorder = observe(lr=0.02, schedule='cosine', interval_iters=1)
     rates = [batch.rate for batch in recorder.of(2, 3)]
     assert rates == [cosine(0.02, step / 6) for step in range(6)]
-    assert rates[0] == 0.02 and rates[3] == pytest.approx(0.01) and 0 < rates[5] < 0.002
+    assert (rates[0], rates[3]) == pytest.approx((0.02, 0.01))
+    assert 0 < rates[5] < 0.002
     again = resumed_from(observe, tmp_path, 8, lr=0.02, schedule='cosine')[1]
     assert [batch.rate for batch in again.seen] == rates[2:]
 
@@ -82,7 +85,8 @@ def test_the_optimiser_forgets_at_the_switch_and_only_there(observe, tmp_path):
     again, _ = resumed_from(observe, tmp_path, 8, optimizer_state='reset')
     assert equal(weights(again), weights(runner))
     kept = torch.load(tmp_path / 'run' / 'iter_6.pth', weights_only=True)['optimizer']['state']
-    assert kept and all(v['momentum_buffer'].any() for v in kept.values())  # there was some to lose
+    assert all(v['momentum_buffer'].any() for v in kept.values())  # there was some to lose
+    assert kept
 
 
 def test_a_reset_at_every_resume_would_be_another_run(observe, tmp_path, monkeypatch):

@@ -1,0 +1,67 @@
+"""`refaug-det data ...`: prepare data sets from archives or the network, and check them."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from refaug_det.errors import EXIT_OK, EXIT_USER_ERROR
+
+SHOWN = 50  # faults; thousands would bury the summary
+
+
+def prepare(name: str, /, *, root: Path,
+            archives: Annotated[list[Path] | None,
+                                Parameter(name='--from', consume_multiple=True,
+                                          negative=())] = None) -> int:
+    """Put a data set in place, from local archives or by download.
+
+    Does nothing when it is there. What was cut off is begun or gone on with again.
+    Example: refaug-det data prepare cifar10 --root data --from cifar-10-python.tar.gz
+
+    Args:
+        name: cifar10, cifar100, tiny-imagenet, imagenet, image-folder, or one that an
+            installed package adds.
+        root: folder to put it in: the --data-root of training.
+        archives: the published archives, where they are not in the folder already.
+
+    Returns:
+        Exit code, 0.
+    """
+    from refaug_det.data.sources import source
+
+    print(source(name).prepare(root, archives or []))
+    return EXIT_OK
+
+
+def check(name: str, /, *, root: Path, quick: Annotated[bool, Parameter(negative=())] = False,
+          json: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Look for all that is wrong with a data set: a line each, then a summary.
+
+    Example: refaug-det data check tiny-imagenet --root data --quick
+
+    Args:
+        name: as in `refaug-det data prepare`.
+        root: the folder it is in: the --data-root of training.
+        quick: look at headers and numbers; do not decode the images.
+        json: print JSON instead.
+
+    Returns:
+        Exit code, 0 without faults, 2 with any.
+    """
+    from refaug_det.comparison.tables import visible
+    from refaug_det.data.sources import source
+
+    report = source(name).check(root, quick=quick)
+    if json:
+        print(json_format.dumps(report.to_dict(), indent=2, allow_nan=False))
+    else:
+        for fault in report.faults[:SHOWN]:
+            print(visible(f'{fault.what}: {fault.where} ({fault.fix})'))
+        if len(report.faults) > SHOWN:
+            print(f'... and {len(report.faults) - SHOWN} more: --json shows all')
+        print(visible(report.summary()))
+    return EXIT_USER_ERROR if report.faults else EXIT_OK

@@ -1,0 +1,106 @@
+"""Data sets by name: what can prepare and check them, collected from entry points.
+
+Each stage, and anyone else's package, names its own in the group `refaug_det.data_sets`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from refaug_det.errors import UserError
+
+GROUP = 'refaug_det.data_sets'
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with the data: what, the file or folder, the remedy."""
+
+    what: str
+    where: str
+    fix: str
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raise the first of several faults, if there is any.
+
+    Raises:
+        UserError: that fault.
+    """
+    if faults:
+        raise UserError(*faults[0]) from None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check has seen.
+
+    Attributes:
+        data_set: its name.
+        root: the folder that was checked.
+        images: split -> number of images in it.
+        classes: number of classes.
+        faults: nothing, if all is well.
+    """
+
+    data_set: str
+    root: str
+    images: Mapping[str, int] = field(default_factory=dict)
+    classes: int = 0
+    faults: Sequence[Fault] = ()
+
+    def summary(self) -> str:
+        """One line: images per split, classes, and how many faults."""
+        counts = ', '.join(f'{split} {count}' for split, count in self.images.items())
+        said = f'{len(self.faults)} fault{"s" * (len(self.faults) != 1)}'
+        return (f'{self.data_set} in {self.root}: {counts or "no"} images, {self.classes} classes: '
+                f'{said if self.faults else "no faults"}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return dict(data_set=self.data_set, root=self.root, images=dict(self.images),
+                    classes=self.classes, faults=[fault._asdict() for fault in self.faults])
+
+
+class Source(Protocol):
+    """What an entry point of `refaug_det.data_sets` names.
+
+    Attributes:
+        about: one line, what it is and where to get it.
+    """
+
+    about: str
+
+    def prepare(self, root: Path, archives: Sequence[Path]) -> str:
+        """Put the data set below `root`, from archives or a download; says in a line what it did.
+
+        Whole or not at all, and nothing when it is there.
+
+        Raises:
+            UserError: what is missing or wrong, and what to do.
+        """
+
+    def check(self, root: Path, quick: bool = False) -> Report:
+        """Look for all that is wrong below `root`; `quick` does not decode the images."""
+
+
+def names() -> list[str]:
+    """The names of all data sets that installed packages offer, sorted."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def source(name: str) -> Source:
+    """What prepares and checks a data set.
+
+    Raises:
+        UserError: no data set of this name.
+    """
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()
+    near = difflib.get_close_matches(name, names(), 1)
+    raise UserError(f'no data set {name!r}', 'NAME', f'did you mean {near[0]!r}?' if near else
+                    f'one of {", ".join(names())}')
