@@ -191,21 +191,14 @@ class RefAugCutMix(BatchAugment):
         return cutmix(images, targets, cutmix_box(height, width, lam, centre), partner)
 
 
-def apply_one(augments: Sequence[BatchAugment], images: torch.Tensor, targets: torch.Tensor,
-              rng: np.random.Generator, strength: float) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    """One of several batch augments, drawn uniformly; none where the list is empty."""
-    if not augments:
-        return images, targets, False
-    return _chosen(augments, rng)(images, targets, rng, strength)
-
-
 def through_one(augments: Sequence[BatchAugment], network: nn.Module, images: torch.Tensor,
                 targets: torch.Tensor, rng: np.random.Generator, strength: float) -> Passed:
-    """As `apply_one`, and through the network: logits, targets, and whether it was mixed."""
+    """One of several batch augments, drawn uniformly, and the network.
+
+    Returns:
+        Logits, targets, and whether the batch was mixed; never where the list is empty.
+    """
     if not augments:
         return network(images), targets, False
-    return _chosen(augments, rng).through(network, images, targets, rng, strength)
-
-
-def _chosen(augments: Sequence[BatchAugment], rng: np.random.Generator) -> BatchAugment:
-    return augments[int(rng.integers(len(augments)))]
+    augment = augments[int(rng.integers(len(augments)))]
+    return augment.through(network, images, targets, rng, strength)

@@ -12,7 +12,8 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import MODELS
 from torch import nn
 
-from classification.batch_augments import through_one
+from classification.batch_augments import BatchAugment, through_one
+from refaug_det.errors import UserError
 
 
 @MODELS.register_module()
@@ -40,6 +41,19 @@ class RefAugImagePreprocessor(BaseDataPreprocessor):
         return data
 
 
+def softmax_bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of each class's softmax probability, mean over images and classes.
+
+    Args:
+        logits: (B, K).
+        targets: (B, K), in [0, 1].
+
+    Source: the authors' code of Manifold Mixup (Verma et al. 2019).
+    """
+    with torch.autocast(logits.device.type, enabled=False):  # which refuses this loss
+        return F.binary_cross_entropy(logits.float().softmax(1), targets.float())
+
+
 @MODELS.register_module()
 class RefAugClassifier(BaseModel):
     """A network, trained with batch augments on soft targets.
@@ -50,6 +64,15 @@ class RefAugClassifier(BaseModel):
         batch_augments: configs of `classification.batch_augments`, of which
             one is drawn per batch.
         data_preprocessor: config of `RefAugImagePreprocessor`.
+        label_smoothing: share of every target that is spread evenly over the K
+            classes, in [0, 1); after mixing, in training only.
+        channels_last: weights and images in the NHWC memory format, which
+            tensor cores and oneDNN prefer; the numbers differ by rounding.
+        criterion: `cross_entropy`, or `softmax_bce`.
+
+    Raises:
+        UserError: `label_smoothing` out of range, or with another criterion; no
+            such criterion.
 
     `strength` in [0, 1] scales the batch augments; refinement sets it to 0.
     `seen` and `seen_augmented` count the samples that reached the network
@@ -57,13 +80,39 @@ class RefAugClassifier(BaseModel):
     """
 
     def __init__(self, network: dict, num_classes: int, batch_augments: Sequence[dict] = (),
-                 data_preprocessor: dict | None = None) -> None:
+                 data_preprocessor: dict | None = None, label_smoothing: float = 0.0,
+                 channels_last: bool = False, criterion: str = 'cross_entropy') -> None:
         super().__init__(data_preprocessor=data_preprocessor)
+        if not 0 <= label_smoothing < 1 or (label_smoothing and criterion != 'cross_entropy'):
+            raise UserError(f'label_smoothing {label_smoothing} with {criterion}',
+                            'RefAugClassifier', 'it is in [0, 1), and 0 without cross_entropy')
+        if criterion not in ('cross_entropy', 'softmax_bce'):
+            raise UserError(f'criterion {criterion!r}', 'RefAugClassifier',
+                            'cross_entropy or softmax_bce')
+        self.label_smoothing, self.criterion = label_smoothing, criterion
         self.network = MODELS.build(dict(network, num_classes=num_classes))
+        self.channels_last = channels_last
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.batch_augments = nn.ModuleList(MODELS.build(cfg) for cfg in batch_augments)
         self.strength = 1.0
         self.seen = self.seen_augmented = 0
+
+    def compile_network(self, **options: Any) -> None:
+        """Compile the network in place, with `torch.compile`'s options; its keys stay as they are.
+
+        Augmentation, counting and the loss stay outside, so nothing is compiled
+        again when the strength changes.
+
+        Raises:
+            UserError: a batch augment mixes inside the network.
+        """
+        for augment in self.batch_augments:
+            if type(augment).through is not BatchAugment.through:
+                raise UserError(f'{type(augment).__name__} mixes inside the network, which a '
+                                'compiled network does not let it', 'compile', 'leave compile out')
+        self.network.compile(**options)
 
     def forward(self, inputs: torch.Tensor, label: torch.Tensor, mode: str = 'tensor',
                 augmented: torch.Tensor | None = None, **unused: Any) -> Any:
@@ -75,6 +124,8 @@ class RefAugClassifier(BaseModel):
             mode: `tensor`, `loss` or `predict`.
             augmented: (B,) bool, which images the workers augmented.
         """
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         if mode == 'loss':
             return self.loss(inputs, label, augmented)
         logits = self.network(inputs)
@@ -85,14 +136,17 @@ class RefAugClassifier(BaseModel):
 
     def loss(self, inputs: torch.Tensor, label: torch.Tensor,
              augmented: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Cross entropy in nats against the soft targets of the mixed batch."""
+        """The criterion (cross entropy: in nats) on a mixed batch's soft targets, in float32."""
         targets = F.one_hot(label, self.num_classes).to(inputs.dtype)
         # one draw of the seeded global generator keys all draws of this batch
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         logits, targets, mixed = through_one(
             list(self.batch_augments), self.network, inputs, targets, rng, self.strength)
         self._count(len(label), mixed, augmented)
-        return dict(loss=F.cross_entropy(logits, targets))
+        logits = logits.to(targets.dtype)  # under autocast, they come in half precision
+        if self.criterion == 'softmax_bce':
+            return dict(loss=softmax_bce(logits, targets))
+        return dict(loss=F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing))
 
     def _count(self, batch: int, mixed: bool, augmented: torch.Tensor | None) -> None:
         self.seen += batch

@@ -58,8 +58,8 @@ class RefAugManifoldMixup(RefAugMixup):
     Raises:
         UserError: no points, or one below 0.
 
-    Source: Verma et al. 2019, section 2. The loss is cross entropy; their code
-    has binary cross entropy on the softmax.
+    Source: Verma et al. 2019, section 2. Their code trains with binary cross
+    entropy on the softmax: `criterion='softmax_bce'` of `RefAugClassifier`.
     """
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0, per_sample: bool = False,

@@ -51,9 +51,10 @@ def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
         except BrokenPipeError:  # the reader of our output has gone, as `| head` does
             sys.stderr.close()
             return EXIT_OK
-        except KeyboardInterrupt:
-            print('interrupted', file=sys.stderr)
-            return EXIT_INTERRUPTED
+        except KeyboardInterrupt as error:
+            if os.environ.get('RANK', '0') == '0':  # of several processes, one says it
+                print(f'interrupted: {error}' if str(error) else 'interrupted', file=sys.stderr)
+            return getattr(error, 'exit_code', EXIT_INTERRUPTED)
 
     return guarded
 

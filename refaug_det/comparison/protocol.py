@@ -69,7 +69,8 @@ EXCLUDED: dict[str, str] = {
     'data_preprocessor': "only mmengine's default for model.data_preprocessor, read there",
 }
 
-# Hooks that change no weight and no score. Ours (RefAug...) guard and record, no more.
+# Hooks that change no weight and no score. Ours (RefAug...) guard and record, but for these.
+LOUD_HOOKS = frozenset(('RefAugBatchNormHook', 'RefAugEMAHook', 'RefAugRefinementHook'))
 QUIET_HOOKS = frozenset((
     'IterTimerHook', 'LoggerHook', 'RuntimeInfoHook', 'ProfilerHook', 'MemoryProfilerHook',
     'ParamSchedulerHook', 'CheckpointHook', 'DistSamplerSeedHook', 'EmptyCacheHook',
@@ -207,7 +208,7 @@ def _loud(hooks: Any) -> Any:
     """Hooks less those that change no result; lists are numbered after that."""
     def quiet(hook: Any) -> bool:
         kind = str(hook.get('type')).rpartition('.')[2] if isinstance(hook, Mapping) else ''
-        return kind in QUIET_HOOKS or kind.startswith('RefAug')
+        return kind in QUIET_HOOKS or (kind.startswith('RefAug') and kind not in LOUD_HOOKS)
 
     if isinstance(hooks, Mapping):
         return {key: hook for key, hook in hooks.items() if not quiet(hook)}

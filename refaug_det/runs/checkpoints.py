@@ -30,7 +30,8 @@ def state_of(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
         format=FORMAT, epoch=epoch, iteration=iteration, seed=runner.seed,
         state_dict={k: v.detach().cpu() for k, v in unwrapped(runner.model).state_dict().items()},
         optimizer=_to_cpu(runner.optim_wrapper.state_dict()),
-        param_schedulers=[_plain(s.state_dict()) for s in runner.param_schedulers or []])
+        param_schedulers=[_plain(s.state_dict()) for s in runner.param_schedulers or []],
+        hooks={name: _to_cpu(hook.state_dict()) for name, hook in _with_state(runner).items()})
 
 
 def save(runner: Any, epoch: int, iteration: int, keep: int = 2) -> None:
@@ -75,6 +76,8 @@ def restore(runner: Any, state: dict[str, Any]) -> None:
     for scheduler, saved in zip(runner.param_schedulers or [], state['param_schedulers'],
                                 strict=True):
         scheduler.load_state_dict(saved)
+    for name, hook in _with_state(runner).items():
+        hook.load_state_dict(state['hooks'][name])
     runner.train_loop._epoch, runner.train_loop._iter = state['epoch'], state['iteration']
 
 
@@ -103,6 +106,11 @@ class RefAugCheckpointHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
             save(runner, runner.epoch + 1, runner.iter, self.keep)
+
+
+def _with_state(runner: Any) -> dict[str, Any]:
+    """The hooks that have a state of their own, such as an average of the weights."""
+    return {type(hook).__name__: hook for hook in runner.hooks if hasattr(hook, 'state_dict')}
 
 
 def _newest_first(directory: Path) -> list[Path]:

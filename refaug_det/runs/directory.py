@@ -10,18 +10,19 @@ from pathlib import Path
 
 from refaug_det.errors import UserError
 from refaug_det.runs import config as configs
-from refaug_det.runs import files, history, processes, records
+from refaug_det.runs import files, history, processes, records, signals
 
 RESOLVED = 'config.json'
 _OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', 'detections.npz', records.FILE_NAME,
-              history.FILE_NAME, RESOLVED)
+              history.FILE_NAME, RESOLVED, 'risks.json', 'risk.*', 'curves.*', 'spectrum.*',
+              'surface.*', 'surface_lines.*')  # from 'risks.json' on: what analyses left
 
 
 def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
           resume: bool = False, overwrite: bool = False) -> None:
     """Take a directory for a run, and keep the resolved config in it.
 
-    A resumed run keeps the id and the start of the record it goes on with.
+    A resumed run keeps the id, the start and the time of the record it goes on with.
 
     Raises:
         UserError: the directory cannot be made, it was used and neither flag
@@ -37,6 +38,7 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
         if resume:
             earlier = records.read(work_dir)
             record.id, record.started = earlier.id, earlier.started
+            record.wall_time_s = (earlier.wall_time_s or 0) + _unrecorded(work_dir, earlier)
             if stored.is_file():
                 _refuse_changes(json.loads(stored.read_text(encoding='utf-8')), resolved, work_dir)
         elif overwrite:
@@ -52,21 +54,36 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
 
 @contextmanager
 def recorded(work_dir: Path, record: records.RunRecord) -> Iterator[records.RunRecord]:
-    """Keep `run.json` true: `running` now, `done` or why not at the end."""
-    begun = time.monotonic()
+    """Keep `run.json` true: `running` now, `done` or why not at the end.
+
+    Its time is added to that of the parts before it.
+    """
+    begun, before = time.monotonic(), record.wall_time_s or 0
     if processes.is_first():
         record.write(work_dir)
     try:
-        yield record
+        with signals.heard():
+            yield record
         record.status = 'done'
     except BaseException as error:
         record.status = 'interrupted' if isinstance(error, KeyboardInterrupt) else 'failed'
         record.error = f'{type(error).__name__}: {str(error)[:500]}'
         raise
     finally:
-        record.ended, record.wall_time_s = records.now(), round(time.monotonic() - begun, 1)
+        record.ended, record.wall_time_s = records.now(), round(
+            before + time.monotonic() - begun, 1)
         if processes.is_first():
             record.write(work_dir)
+
+
+def _unrecorded(work_dir: Path, earlier: records.RunRecord) -> float:
+    """Seconds of a part that was killed: from its record to the last file that it left."""
+    if earlier.status != 'running':
+        return 0.0
+    written = [path.stat().st_mtime for pattern in ('iter_*.pth', history.FILE_NAME)
+               for path in work_dir.glob(pattern)]
+    begun = (work_dir / records.FILE_NAME).stat().st_mtime
+    return round(max(0.0, max(written, default=begun) - begun), 1)
 
 
 def _refuse_changes(before: dict, after: dict, work_dir: Path) -> None:

@@ -11,16 +11,20 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from refaug_det.errors import UserError
-from refaug_det.runs import config as configs
 from refaug_det.runs import (
+    batches,
     directory,
+    ema,  # noqa: F401  (registration)
     environment,
     files,
     loops,  # noqa: F401  (registration)
+    precision,
     processes,
     progress,  # noqa: F401  (registration)
     records,
+    trackers,
 )
+from refaug_det.runs import config as configs
 from refaug_det.runs.runner import RefAugRunner
 
 
@@ -56,6 +60,11 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add('--classes', help='"auto" (those in the data) or names: a,b,c')
     add('--cfg-options', nargs='+', action=_Options, default={}, metavar='KEY=VALUE',
         help='change the config, such as train_cfg.max_epochs=3')
+    add('--scale-lr', action='store_true', help='take the total batch that the devices give, and '
+        'scale the rates with it (default: hold the batch of the config)')
+    add('--amp', choices=list(precision.DTYPES), help='train with mixed precision')
+    add('--track', nargs='+', choices=trackers.TRACKERS, default=[],
+        help='send the curves there too; each is an extra of this package')
     add('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
         help='set by tools/dist_train.sh')
     add('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
@@ -75,49 +84,20 @@ def load(args: argparse.Namespace) -> Config:
                         'the data set needs a data_root key')
     cfg.launcher, cfg.resume = args.launcher, args.resume
     cfg.randomness = dict(seed=args.seed)
+    if args.amp:
+        precision.use_amp(cfg, args.amp)
     return cfg
-
-
-def keep_total_batch(cfg: Config, world_size: int) -> str:
-    """Hold the total batch of the config on any number of devices, by accumulation.
-
-    The learning rate belongs to `auto_scale_lr.base_batch_size` images. A
-    device sees at most the config's `train_dataloader.batch_size` at once.
-
-    Returns:
-        One line that says how the total is reached.
-
-    Raises:
-        UserError: the total cannot be reached exactly, or not in this way.
-    """
-    own_loop = cfg.train_cfg.get('type') == 'RefAugTrainLoop'
-    if own_loop and (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) != 1:
-        raise UserError('RefAugTrainLoop accumulates by itself, up to the total batch',
-                        'optim_wrapper.accumulative_counts', 'leave it out, and set '
-                        'auto_scale_lr.base_batch_size to the total batch')
-    limit = cfg.train_dataloader.batch_size
-    total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or limit * world_size
-    if total % world_size:
-        raise UserError(f'a total batch of {total} cannot be shared by {world_size} processes',
-                        'auto_scale_lr.base_batch_size', 'use a process count that divides it')
-    share = total // world_size
-    cfg.train_dataloader.batch_size = share
-    if share <= limit:
-        return f'total batch {total} = {world_size} x {share} images'
-    if not own_loop:
-        raise UserError('only RefAugTrainLoop accumulates gradients', 'train_cfg.type',
-                        f'or set train_dataloader.batch_size={share}')
-    cfg.train_cfg.micro_batch = limit
-    return f'total batch {total} = {world_size} x {share} images, at most {limit} at once'
 
 
 def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> records.RunRecord:
     """Claim the run directory (`cfg.work_dir`) and make the run's record.
 
     Raises:
-        UserError: see `refaug_det.runs.directory.claim`.
+        UserError: see `refaug_det.runs.batches`, `trackers` and `directory.claim`.
     """
-    batch = keep_total_batch(cfg, processes.world_size(args.launcher))
+    world_size = processes.world_size(args.launcher)
+    batch = (batches.scale_lr if args.scale_lr else batches.keep_total_batch)(cfg, world_size)
+    trackers.track(cfg, args.track, f'{name}-seed{args.seed}')
     work_dir = args.work_dir or Path('work_dirs') / f'{name}-seed{args.seed}'
     cfg.work_dir = str(work_dir)
     resolved = json.loads(json.dumps(cfg.to_dict(), default=str), parse_constant=str)
@@ -125,7 +105,7 @@ def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> rec
         name=name, stage=stage, config=_shown(args.config), seed=args.seed,
         config_digest=files.digest(configs.significant(resolved)),
         command=['python', _shown(sys.argv[0]), *sys.argv[1:]], started=records.now(),
-        versions=environment.versions(), notes=[batch])
+        versions=environment.versions(), notes=[batch, *_notes(cfg, world_size)])
     if processes.is_first():
         directory.claim(work_dir, resolved, record, resume=args.resume, overwrite=args.overwrite)
         print(f'{stage} run {name!r}, seed {args.seed}, in {work_dir}: {batch}')
@@ -145,6 +125,22 @@ def build(cfg: Config, record: records.RunRecord) -> Any:
                         f'{str(error)[:300]}', record.config, 'mend the config') from error
     record.device = environment.device(runner.world_size)
     return runner
+
+
+def _notes(cfg: Config, world_size: int) -> list[str]:
+    """What a reader must know of how the run trains."""
+    notes = []
+    if world_size > 1:
+        notes.append(f'batch norm over all {world_size} processes (SyncBN)' if cfg.get('sync_bn')
+                     else 'batch norm over the images of one process at a time (SyncBN is off)')
+    wrapper = cfg.get('optim_wrapper') or {}
+    if str(wrapper.get('type')).endswith('AmpOptimWrapper'):
+        notes.append(f'trained with mixed precision ({wrapper.get("dtype")}), '
+                     'tested without')
+    notes += [f'metrics and weights are of the moving average (momentum {hook.get("momentum")}), '
+              'with the batch norm statistics of the live weights'
+              for hook in cfg.get('custom_hooks') or () if hook.get('type') == 'RefAugEMAHook']
+    return notes
 
 
 def _shown(path: str) -> str:

@@ -11,7 +11,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import BatchSampler, DataLoader
 
-from refaug_det.runs import history
+from refaug_det.runs import history, signals
 from refaug_det.runs.randomness import (
     KeyedDataset,
     RefAugKeyedSampler,
@@ -45,7 +45,8 @@ def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -
             grouping, default_args=dict(sampler=sampler, batch_size=batch_size))
     collate = dict(cfg.pop('collate_fn', None) or dict(type='pseudo_collate'))
     collate_fn = partial(FUNCTIONS.get(collate.pop('type')), **collate)
-    return DataLoader(keyed, batch_sampler=ResumableBatches(batches), collate_fn=collate_fn, **cfg)
+    return signals.spare_workers(DataLoader(
+        keyed, batch_sampler=ResumableBatches(batches), collate_fn=collate_fn, **cfg))
 
 
 def without_idle_options(cfg: dict) -> dict:

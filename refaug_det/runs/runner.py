@@ -19,7 +19,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from refaug_det.runs import checkpoints
+from refaug_det.errors import UserError
+from refaug_det.runs import checkpoints, signals
 from refaug_det.runs.loops import end_workers, without_idle_options
 from refaug_det.runs.randomness import seed_from
 
@@ -54,7 +55,11 @@ class RefAugRunner(Runner):
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(dataloader, dict):
             dataloader = without_idle_options(dataloader)
-        return Runner.build_dataloader(dataloader, *args, **kwargs)
+        return signals.spare_workers(Runner.build_dataloader(dataloader, *args, **kwargs))
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        super().register_hooks(*args, **kwargs)
+        self.register_hook(signals.SignalHook())
 
     def build_model(self, model: Any) -> torch.nn.Module:
         seed_from(self.seed, 'model')
@@ -62,6 +67,9 @@ class RefAugRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: torch.nn.Module) -> torch.nn.Module:
+        if self.distributed and self.cfg.get('sync_bn') and not torch.cuda.is_available():
+            raise UserError('SyncBN works on GPUs only', 'sync_bn', 'leave it out: batch norm is '
+                            'over the images of each process')
         with warnings.catch_warnings():  # newer torch has another name for broadcast_buffers
             warnings.simplefilter('ignore', FutureWarning)
             if self.distributed and not torch.cuda.is_available():
@@ -73,12 +81,24 @@ class RefAugRunner(Runner):
     def train(self) -> torch.nn.Module:
         try:
             return super().train()
+        except BaseException:
+            self.visualizer.close()  # trackers write what they still hold
+            raise
         finally:
             for hook in self.hooks:
                 if hasattr(hook, 'close'):
                     hook.close()
             for loop in (self._train_loop, self._val_loop):
                 end_workers(getattr(loop, 'dataloader', None))
+
+    def _maybe_compile(self, target: str) -> None:
+        compile_network = getattr(checkpoints.unwrapped(self.model), 'compile_network', None)
+        options = self.cfg.get('compile')
+        if options and compile_network is not None:
+            # mmengine compiles the whole step, with what counts, draws and switches in it
+            compile_network(**({} if options is True else options))
+        else:
+            super()._maybe_compile(target)
 
     def _init_model_weights(self) -> None:
         seed_from(self.seed, 'weights')

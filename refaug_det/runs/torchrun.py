@@ -17,6 +17,7 @@ from refaug_det.errors import EXIT_USER_ERROR
 
 def main(argv: list[str] | None = None) -> int:
     """Run the processes; returns 0, or the exit code of the first that failed."""
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
             logging.CRITICAL)
     try:
         torchrun(argv)
+    except SignalException as error:  # the processes have ended, each in its way
+        return 128 + error.sigval
     except ChildFailedError as error:
         for failure in error.failures.values():
             if failure.exitcode == EXIT_USER_ERROR:  # the others fell with it

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mmengine.registry import MODELS
+from torch import nn
 
 import classification.train  # noqa: F401  (registration)
 from classification.batch_augments import (
     BatchAugment,
     RefAugCutMix,
     RefAugMixup,
-    apply_one,
     cutmix,
     cutmix_box,
     mixup,
+    through_one,
 )
 from refaug_det.errors import UserError
 
@@ -235,7 +236,7 @@ def test_one_of_several_is_drawn():
     kinds = [RefAugMixup(alpha=1.0), RefAugCutMix(probability=1.0)]
     pasted = 0
     for seed in range(200):
-        mixed, _, did = apply_one(kinds, images, targets, rng(seed), 1.0)
+        mixed, _, did = through_one(kinds, nn.Identity(), images, targets, rng(seed), 1.0)
         assert did
         pasted += bool(torch.isin(mixed, images).all())  # CutMix makes no new pixel values
     assert 60 < pasted < 140
@@ -243,4 +244,4 @@ def test_one_of_several_is_drawn():
 
 def test_an_empty_list_does_nothing():
     images, targets = batch()
-    assert apply_one([], images, targets, rng(), 1.0) == (images, targets, False)
+    assert through_one([], nn.Identity(), images, targets, rng(), 1.0) == (images, targets, False)

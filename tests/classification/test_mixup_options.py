@@ -46,7 +46,7 @@ def test_options_of_mixup(per_sample, pairing):
         assert len(partners) == 5
 
 
-def test_through_one_is_apply_one_and_the_network():
+def test_through_one_is_the_one_drawn_and_the_network():
     images, targets = torch.randn(6, 3, 4, 4), torch.eye(6)
     assert through_one([], nn.Flatten(), images, targets, rng(), 1.0)[2] is False
     kinds = [RefAugMixup(1.0), RefAugManifoldMixup(points=(0,), pairing='reversed')]

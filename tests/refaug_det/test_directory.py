@@ -114,6 +114,32 @@ def test_a_record_says_why_it_ended(tmp_path, error, status, said):
     assert end.ended
 
 
+def test_the_time_of_a_resumed_run_adds_up(used):
+    first = records.read(used)
+    first.wall_time_s = 100.0
+    first.write(used)
+    claim(used, CONFIG, later := record(), resume=True)
+    assert later.wall_time_s == 100.0
+    with recorded(used, later):
+        assert records.read(used).wall_time_s == 100.0  # should it be killed now
+    assert 100.0 <= records.read(used).wall_time_s < 200.0
+
+
+def test_the_time_of_a_killed_part_is_taken_from_its_files(used):
+    killed = records.read(used)
+    killed.status, killed.wall_time_s = 'running', 100.0
+    killed.write(used)
+    begun = (used / 'run.json').stat().st_mtime
+    os.utime(used / 'history.json', (begun + 40, begun + 40))
+    os.utime(used / 'iter_4.pth', (begun + 50, begun + 50))
+    claim(used, CONFIG, later := record(), resume=True)
+    assert later.wall_time_s == 150.0
+    os.utime(used / 'history.json', (begun - 9, begun - 9))
+    os.utime(used / 'iter_4.pth', (begun - 9, begun - 9))  # it wrote nothing
+    claim(used, CONFIG, later := record(), resume=True)
+    assert later.wall_time_s == 100.0
+
+
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
     monkeypatch.setenv('RANK', '1')
     with recorded(tmp_path, record()):

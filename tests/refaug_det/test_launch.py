@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmengine.registry import DATASETS, MODELS
 
 from refaug_det.errors import UserError
 from refaug_det.runs import environment, launch, records
+from refaug_det.runs.runner import RefAugRunner
 
 
 def loaded(config: Path, *words: str) -> Config:
@@ -49,7 +51,8 @@ def test_options_reach_the_config(tiny_config):
     (('a.py', '--seed', str(2**32)), 'not in [0, 2**32)'),
     (('a.py', '--cfg-options', 'lr'), 'not KEY=VALUE: lr'),
     (('a.py', '--cfg-options', 'a=1', 'b=[1,'), 'not KEY=VALUE'),
-    (('a.py', '--launcher', 'ray'), '--launcher')])
+    (('a.py', '--launcher', 'ray'), '--launcher'), (('a.py', '--amp', 'fp8'), '--amp'),
+    (('a.py', '--track', 'comet'), '--track')])
 def test_a_malformed_command_line_ends_with_code_2(capsys, words, said):
     with pytest.raises(SystemExit) as caught:
         launch.arguments('').parse_args(words)
@@ -75,51 +78,6 @@ def test_a_data_root_that_nothing_takes(tmp_path, tiny_config):
         loaded(config, '--data-root', 'x')
 
 
-# The total batch
-
-def batch_config(batch: int, base: int | None, **train: object) -> Config:
-    return Config(dict(train_dataloader=dict(batch_size=batch), train_cfg=dict(
-        dict(type='RefAugTrainLoop'), **train), auto_scale_lr=base and dict(base_batch_size=base)))
-
-
-@pytest.mark.parametrize(('batch', 'base', 'processes', 'share', 'micro'), [
-    (32, 256, 8, 32, None),  # the paper's 8 GPUs
-    (32, 256, 1, 256, 32), (32, 256, 2, 128, 32), (32, 256, 16, 16, None), (4, 16, 1, 16, 4),
-    (64, 16, 1, 16, None), (5, 16, 1, 16, 5), (4, None, 3, 4, None)])
-def test_the_total_batch_is_held(batch, base, processes, share, micro):
-    cfg = batch_config(batch, base)
-    said = launch.keep_total_batch(cfg, processes)
-    assert cfg.train_dataloader.batch_size == share
-    assert cfg.train_cfg.get('micro_batch') == micro
-    assert share * processes == (base or batch * processes)
-    assert said.startswith(f'total batch {share * processes} = {processes} x {share} images')
-    assert ('at most' in said) == (micro is not None)
-
-
-@pytest.mark.parametrize(('processes', 'change', 'said'), [
-    (3, {}, 'total batch of 256 cannot be shared by 3 processes'),
-    (1, dict(type='EpochBasedTrainLoop'), 'only RefAugTrainLoop accumulates')])
-def test_a_total_batch_that_cannot_be_held(processes, change, said):
-    with pytest.raises(UserError, match=said):
-        launch.keep_total_batch(batch_config(32, 256, **change), processes)
-
-
-def test_two_ways_of_accumulation_are_refused():
-    cfg = batch_config(4, 16)
-    cfg.optim_wrapper = dict(accumulative_counts=4)
-    with pytest.raises(UserError, match='accumulates by itself'):
-        launch.keep_total_batch(cfg, 1)
-    cfg.optim_wrapper.accumulative_counts = 1
-    launch.keep_total_batch(cfg, 1)
-
-
-def test_a_larger_total_batch_trains_in_parts(train_tiny):
-    run = train_tiny('--work-dir', 'run', '--cfg-options', 'auto_scale_lr.base_batch_size=6')
-    assert run.runner.iter == 6  # 2 updates an epoch
-    assert run.runner.train_dataloader.batch_sampler.batches.batch_size == 6
-    assert run.record.notes == ['total batch 6 = 1 x 6 images, at most 3 at once']
-
-
 # The record
 
 def test_the_record_of_a_run(train_tiny, tmp_path):
@@ -137,6 +95,26 @@ def test_the_record_of_a_run(train_tiny, tmp_path):
     kept = json.loads(Path('work_dirs/tiny-seed3/config.json').read_text())
     assert kept['randomness'] == {'seed': 3}
     assert kept['train_cfg']['max_epochs'] == 3
+
+
+@pytest.mark.parametrize(('world', 'options', 'said'), [
+    (1, (), ()), (1, ('sync_bn=torch',), ()),
+    (3, (), ('batch norm over the images of one process at a time (SyncBN is off)',)),
+    (3, ('sync_bn=torch',), ('batch norm over all 3 processes (SyncBN)',))])
+def test_notes_say_what_batch_norm_sees(tiny_config, tmp_path, monkeypatch, world, options, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('WORLD_SIZE', str(world))
+    words = ('--cfg-options', *options) if options else ()
+    record = prepared(tiny_config, '--launcher', 'pytorch', *words)
+    assert record.notes[0].startswith('total batch 3')
+    assert tuple(record.notes[1:]) == said
+
+
+def test_sync_bn_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    several = SimpleNamespace(distributed=True, cfg=dict(sync_bn='torch'))
+    with pytest.raises(UserError, match='SyncBN works on GPUs only'):
+        RefAugRunner.wrap_model(several, None, torch.nn.BatchNorm1d(2))
 
 
 def test_the_digest_is_of_what_changes_results(tiny_config, tmp_path, monkeypatch):
