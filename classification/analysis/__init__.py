@@ -1,0 +1,1 @@
+"""What a trained classifier is like: its risks, its features, the loss around its weights."""
