@@ -7,7 +7,7 @@ colours are those of Okabe & Ito 2008, safe for colour-blind readers.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from refaug_det.runs import files
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREEN, PURPLE, GREY = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#6E6E6E'
@@ -58,3 +59,17 @@ def panels(count: int = 1, size: tuple[float, float] = (4.6, 3.2),
         figure = Figure(figsize=(size[0] * count, size[1]), layout='constrained')
         FigureCanvasAgg(figure)
         yield figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0]
+
+
+def log_where_wide(set_scale: Callable[[str], Any], values: Sequence[float]) -> None:
+    """Set a logarithmic scale where values span more than a factor of ten."""
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > 10 * min(positive):
+        set_scale('log')
+
+
+def mark(axes: Axes, x: float, text: str) -> None:
+    """A dashed vertical line at x, with a word at its upper end."""
+    axes.axvline(x, color='#222222', linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.annotate(text, (x, 1), xycoords=('data', 'axes fraction'), fontsize=8, va='top',
+                  textcoords='offset points', xytext=(3, -2))

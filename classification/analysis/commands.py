@@ -33,12 +33,14 @@ def risk(run: Path, /, *, weights: str = 'last', data_root: Path | None = None, 
     Returns:
         Exit code, 0.
     """
-    from classification.analysis import figures, gaps, loading, results
+    from classification.analysis import figures, gaps, loading
+    from refaug_det.figures import save
+    from refaug_det.runs import results
 
     opened = loading.open_run(run, data_root)
     entry = results.keep(run / 'risk.json', opened.record.id, weights, gaps.measure(
         opened, weights, draws=draws, clean=clean, bn=bn, images=images, per_class=per_class))
-    figures.save(figures.risks(results.read(run / 'risk.json'), opened.record.name), run / 'risk')
+    save(figures.risks(results.read(run / 'risk.json'), opened.record.name), run / 'risk')
     crop = 'as test images are' if clean == 'center' else 'with crop and flip'
     print(f'{opened.title(weights)}, in nats: clean train {_shown(entry["clean_train"])} '
           f'({crop}), augmented train {_shown(entry["augmented_train"])}, test '
@@ -59,13 +61,14 @@ def curves(run: Path, /) -> int:
     Returns:
         Exit code, 0.
     """
-    from classification.analysis import figures, history_curves, results
-    from refaug_det.runs import records
+    from classification.analysis import figures, history_curves
+    from refaug_det.figures import save
+    from refaug_det.runs import records, results
 
     record = records.read(run)
     found = history_curves.collect(run)
     results.keep(run / 'curves.json', record.id, 'last', found)
-    figures.save(figures.curves(found['series'], found['switch'], record.name), run / 'curves')
+    save(figures.curves(found['series'], found['switch'], record.name), run / 'curves')
     switch = found['switch']
     print(f'{record.name}: {", ".join(found["series"])}; ' + (
         f'augmentation ended after epoch {switch}' if switch is not None else 'no switch') + (
@@ -95,8 +98,10 @@ def spectrum(runs: list[str], /, *, data_root: Path | None = None,
     Returns:
         Exit code, 0.
     """
-    from classification.analysis import features, figures, loading, results
+    from classification.analysis import features, figures, loading
     from refaug_det.errors import UserError
+    from refaug_det.figures import save
+    from refaug_det.runs import results
 
     if scale not in ('covariance', 'scatter'):
         raise UserError(f'scale {scale!r}', '--scale', 'covariance or scatter')
@@ -112,7 +117,7 @@ def spectrum(runs: list[str], /, *, data_root: Path | None = None,
               f'90 % of the variance in {entry["all_classes"]["directions_90"]} directions; '
               f'{entry["images"]} {split} images of {entry["classes"]} classes')
     folder = output or loading.parse(runs[0])[0]
-    figures.save(figures.spectra(entries, scale), folder / 'spectrum')
+    save(figures.spectra(entries, scale), folder / 'spectrum')
     return _wrote(folder, 'spectrum', numbers=len(runs) == 1)
 
 
@@ -130,16 +135,18 @@ def switch(paths: list[Path], /, *, median_of: int = 1, output: Output = None) -
     Returns:
         Exit code, 0.
     """
-    from classification.analysis import figures, results
+    from classification.analysis import figures
     from classification.analysis import switch as switches
     from refaug_det.errors import UserError
+    from refaug_det.figures import save
+    from refaug_det.runs import results
 
     found = switches.collect(paths, median_of)
     folder = output or Path(os.path.commonpath([path.absolute() for path in paths]))
     if folder == folder.parent:
         raise UserError('the runs have no folder in common', folder, 'pass --output')
     results.keep(folder / 'switch.json', '', 'last', found)
-    figures.save(figures.switch_curve(found['points'], found['epochs']), folder / 'switch')
+    save(figures.switch_curve(found['points'], found['epochs']), folder / 'switch')
     best = min(found['points'], key=lambda point: point['mean'])
     print(f'least test error {best["mean"]:.2f} % ({best["low"]:.2f} to {best["high"]:.2f}, '
           f'n = {best["n"]}) with augmentation for {best["switch"]} of {found["epochs"]} epochs; '
@@ -170,15 +177,17 @@ def surface(*, standard: str, augmented: str, refined: str, data_root: Path | No
     Returns:
         Exit code, 0.
     """
-    from classification.analysis import contours, figures, landscape, loading, results
+    from classification.analysis import contours, landscape, loading
+    from refaug_det.figures import save
+    from refaug_det.runs import results
 
     chosen = [loading.parse(word) for word in (augmented, refined, standard)]
     runs = [(loading.open_run(path, data_root), weights) for path, weights in chosen]
     found = landscape.landscape(runs, images=images, steps=steps)
     folder = output or chosen[1][0]
     results.keep(folder / 'surface.json', runs[1][0].record.id, chosen[1][1], found)
-    figures.save(contours.plane(found), folder / 'surface')
-    figures.save(contours.lines(found), folder / 'surface_lines')
+    save(contours.plane(found), folder / 'surface')
+    save(contours.lines(found), folder / 'surface_lines')
     far = found['distances']
     print('distances in weight space: ' + ', '.join(
         f'{name} {value:.3g}' for name, value in far.items() if 'angle' not in name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from classification.analysis.figures import BLUE, VERMILLION, log_where_wide, mark, panels
+from refaug_det.figures import BLUE, VERMILLION, log_where_wide, mark, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

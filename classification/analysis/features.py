@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from classification.analysis import loading
 from classification.analysis.loading import Run
-from classification.analysis.risk import prepared, told
+from classification.analysis.risk import prepared
 from classification.classifier import RefAugClassifier
 from refaug_det import spectrum
 from refaug_det.errors import UserError
+from refaug_det.runs.jobs import told
 from refaug_det.runs.loops import end_workers
 from refaug_det.runs.randomness import key
 

@@ -1,69 +1,20 @@
-"""The figures of the analyses: SVG and PNG, the same bytes for the same numbers.
-
-Lines differ in dash and marker as well as in colour, so that they can be told apart in grey;
-colours are those of Okabe & Ito 2008, safe for colour-blind readers.
-"""
+"""The figures of the analyses of stage 1."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refaug_det.runs import files
+from refaug_det.figures import BLUE, GREY, STYLES, log_where_wide, mark, panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, VERMILLION, GREEN, PURPLE, GREY = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#6E6E6E'
-STYLES: tuple[dict[str, Any], ...] = (
-    dict(color='#000000', linestyle='-', marker='o'),
-    dict(color=VERMILLION, linestyle='--', marker='s'),
-    dict(color=BLUE, linestyle='-.', marker='^'),
-    dict(color=GREEN, linestyle=(0, (1, 1.2)), marker='D'),
-    dict(color=PURPLE, linestyle=(0, (5, 1, 1, 1, 1, 1)), marker='v'),
-    dict(color=GREY, linestyle=(0, (7, 2)), marker='P'))
 RISKS = {'clean_train': (dict(STYLES[2], linestyle='-', marker='o'), 'clean train'),
          'standard_train': (dict(STYLES[5], marker='v'), 'standard train'),
          'augmented_train': (dict(STYLES[1]), 'augmented train'),
          'test': (dict(STYLES[3], linestyle='-.'), 'test'),
          'objective': (dict(color=GREY, linestyle=':', marker=''), 'training objective')}
-_RC: dict[Any, Any] = {
-    'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False, 'axes.spines.right': False,
-    'axes.grid': True, 'grid.color': '#E4E4E4', 'grid.linewidth': 0.6, 'axes.axisbelow': True,
-    'axes.edgecolor': '#444444', 'legend.frameon': False, 'lines.linewidth': 1.6,
-    'lines.markersize': 4.5, 'svg.hashsalt': 'refaug-det', 'figure.dpi': 100}
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem.svg` and `stem.png` (160 dpi), without dates; returns both."""
-    import matplotlib
-
-    paths = []
-    for suffix, metadata in (('svg', {'Date': None, 'Creator': None}), ('png', {'Software': None})):
-        data = io.BytesIO()
-        with matplotlib.rc_context(_RC):
-            figure.savefig(data, format=suffix, metadata=metadata, dpi=160)
-        paths.append(stem.with_name(f'{stem.name}.{suffix}'))
-        files.write_bytes(paths[-1], data.getvalue())
-    return paths
-
-
-@contextmanager
-def panels(count: int = 1, size: tuple[float, float] = (4.6, 3.2),
-           sharey: bool = False) -> Iterator[tuple[Figure, Any]]:
-    """A figure with panels side by side, of `size` inches each; drawn within this house's style."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(size[0] * count, size[1]), layout='constrained')
-        FigureCanvasAgg(figure)
-        yield figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0]
 
 
 def curves(series: dict[str, Sequence[tuple[int, float]]], switch: int | None,
@@ -163,13 +114,6 @@ def switch_curve(points: Sequence[dict[str, Any]], epochs: int) -> Figure:
     return figure
 
 
-def log_where_wide(set_scale: Callable[[str], Any], values: Sequence[float]) -> None:
-    """Set a logarithmic scale where values span more than a factor of ten."""
-    positive = [value for value in values if value > 0]
-    if positive and max(positive) > 10 * min(positive):
-        set_scale('log')
-
-
 def _whole_numbers(axis: Any) -> None:
     from matplotlib.ticker import MaxNLocator
     axis.set_major_locator(MaxNLocator(integer=True))
@@ -178,10 +122,3 @@ def _whole_numbers(axis: Any) -> None:
 def _cycle() -> Iterator[dict[str, Any]]:
     while True:
         yield from STYLES
-
-
-def mark(axes: Axes, x: float, text: str) -> None:
-    """A dashed vertical line at x, with a word at its upper end."""
-    axes.axvline(x, color='#222222', linewidth=0.8, linestyle=(0, (2, 2)))
-    axes.annotate(text, (x, 1), xycoords=('data', 'axes fraction'), fontsize=8, va='top',
-                  textcoords='offset points', xytext=(3, -2))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +16,7 @@ from torch.utils.data import DataLoader
 from classification.analysis import loading
 from classification.batch_augments import BatchAugment, through_one
 from classification.classifier import RefAugClassifier
-from refaug_det.runs.jobs import Eta
-from refaug_det.runs.progress import clock
+from refaug_det.runs.jobs import told
 from refaug_det.runs.randomness import key
 
 CONFIDENCE = 0.95
@@ -144,18 +141,6 @@ def estimate(risks: np.ndarray, rng: np.random.Generator, resamples: int, *,
         kinds.append(bootstrap_means(risks.ravel(), rng, resamples, batches.ravel()))
     low, high = np.quantile(kinds, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1)
     return Estimate(float(value), float(low.min()), float(high.max()), risks.shape[1])
-
-
-def told(batches: Any, name: str, every_s: float = 10.0) -> Iterator[Any]:
-    """Batches, with a line of progress every `every_s` seconds."""
-    eta, said = Eta(len(batches)), time.monotonic()
-    for batch in batches:
-        yield batch
-        eta.done += 1
-        if time.monotonic() - said >= every_s:
-            said = time.monotonic()
-            print(f'  {name}: {100 * eta.done / eta.total:.0f} %, '
-                  f'{clock(eta.left({}) or 0)} left', flush=True)
 
 
 @contextmanager

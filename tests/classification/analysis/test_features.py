@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from classification.analysis import features, figures, loading, results
+from classification.analysis import features, figures, loading
 from classification.analysis.loading import classifier_of, images_of, loader_of, open_run, parse
 from refaug_det import cli
 from refaug_det.errors import UserError
+from refaug_det.figures import save
+from refaug_det.runs import results
 
 
 def whole(run, weights):
@@ -73,7 +75,7 @@ def test_the_command(mixup_run, tmp_path, capsys):
 def test_figures_are_the_same_bytes_for_the_same_numbers(tmp_path):
     for number, mean in enumerate((5.0, 5.0, 6.0)):
         points = [dict(switch=at, mean=mean, low=4.0, high=7.0, n=2) for at in (1, 2)]
-        figures.save(figures.switch_curve(points, 3), tmp_path / str(number))
+        save(figures.switch_curve(points, 3), tmp_path / str(number))
     for suffix in ('svg', 'png'):
         first, again, other = ((tmp_path / f'{n}.{suffix}').read_bytes() for n in range(3))
         assert first == again

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from classification.analysis import commands, gaps, loading, results
+from classification.analysis import commands, gaps, loading
 from classification.analysis.loading import classifier_of, images_of, open_run
 from refaug_det.errors import UserError
-from refaug_det.runs import directory, history
+from refaug_det.runs import directory, history, results
 from refaug_det.runs.records import RunRecord
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.analysis import landscape, loading, results, surface
+from classification.analysis import landscape, loading, surface
 from classification.analysis.surface import combine, coordinates, distances, survey
 from classification.batch_norm import reestimate
 from refaug_det import cli
 from refaug_det.errors import UserError
+from refaug_det.runs import results
 from refaug_det.runs.randomness import key
 
 

@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from classification.analysis import results
 from classification.analysis import switch as switches
 from classification.analysis.switch import Trial, collect, curve, trial
 from refaug_det import cli
 from refaug_det.errors import UserError
-from refaug_det.runs import history
+from refaug_det.runs import history, results
 from refaug_det.runs.records import RunRecord
 
 
