@@ -18,7 +18,8 @@ from refaug_det.errors import UserError, exits_cleanly
 GROUP = 'refaug_det.commands'
 # What a group of subcommands does, since no one module owns it.
 GROUPS = {'analyze': 'Ask a checkpoint what an augmentation did to the model.',
-          'data': 'Prepare data sets, and check them.'}
+          'data': 'Prepare data sets, and check them.',
+          'protocol': 'Show what must be equal for two APs to be comparable.'}
 
 
 def app() -> App:
@@ -32,7 +33,13 @@ def app() -> App:
         if group not in groups:
             groups[group] = App(name=group, help=GROUPS.get(group, ''))
             made.command(groups[group])
-        groups[group].command(point.load(), name=name)
+        try:
+            command = point.load()
+        except Exception as error:  # someone else's package: the other commands still work
+            print(f'warning: no command {point.name!r}, {point.value} cannot be loaded: '
+                  f'{type(error).__name__}: {error}', file=sys.stderr)
+        else:
+            groups[group].command(command, name=name)
     return made
 
 

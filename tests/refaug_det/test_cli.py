@@ -150,3 +150,17 @@ def test_an_interrupt_has_its_own_code(refaug, monkeypatch):
 
     monkeypatch.setattr(backbones, 'names', interrupted)
     assert refaug('backbone', 'list') == (130, '', 'interrupted\n')
+
+
+def test_a_command_that_cannot_be_loaded_spoils_no_other(refaug, monkeypatch):
+    from importlib.metadata import EntryPoint
+    broken = EntryPoint('broken', 'nowhere_at_all:command', cli.GROUP)
+    whole = EntryPoint('group.listed', 'refaug_det.backbones.commands:app', cli.GROUP)
+    monkeypatch.setattr(cli, 'entry_points', lambda group: (broken, whole))
+    code, out, err = refaug('group', 'listed', 'list')
+    assert code == 0
+    assert 'no backbones yet' in out
+    assert err.startswith("warning: no command 'broken', nowhere_at_all:command cannot be loaded")
+    assert len(err.splitlines()) == 1
+    code, _, err = refaug('broken')
+    assert code == 2
