@@ -7,16 +7,17 @@ equal scores within an image, all copies of the first come before those of the n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection import voc_ap
-from detection.detections import Detections
+from detection.detections import FILE_NAME, Detections, load
 from detection.voc_ap import HIT, IGNORED, POINTS
 
-MODES = ('AP50 (11-point)', 'AP50 (area)')
+MODES = ('AP50 (11-point)', 'AP50 (area)')  # metrics that can be resampled
 AT_ONCE = 2**24  # numbers in a working array: resamples are taken in parts
 
 
@@ -96,3 +97,19 @@ def _integrate(precision: NDArray, recall: NDArray) -> tuple[NDArray, NDArray]:
         points += np.where(reached.any(axis=1), value, 0)
     steps = np.diff(recall, axis=1, prepend=0)
     return points / len(POINTS), (steps * envelope).sum(1)
+
+
+def of_run(run_dir: Path, metric: str) -> tuple[list[str], Callable[[NDArray], NDArray]] | None:
+    """For `refaug-det compare`: names of a run's test images, and its metric by their weights.
+
+    Args:
+        run_dir: a run directory of stage 2.
+        metric: as in `run.json`.
+
+    Returns:
+        None where the run kept no detections, or the metric is not one of `MODES`.
+    """
+    if metric not in MODES or not (run_dir / FILE_NAME).is_file():
+        return None
+    found = ResampledAP(load(run_dir))
+    return found.image_ids.tolist(), lambda weights: found(weights)[metric]

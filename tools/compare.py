@@ -1,4 +1,4 @@
-"""Compare backbones by what their detectors reached, from run.json files alone.
+"""Compare backbones by what their detectors reached.
 
     python tools/compare.py work_dirs/det
     python tools/compare.py runs/a runs/b --baseline standard -o tables
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add('--metric', metavar='NAME', help='metric to compare (default: AP50 (11-point))')
     add('-o', '--output', type=Path, metavar='DIR',
         help='write comparison.md and comparison.csv there')
+    add('--test', action='store_true', help='also say which differences are real')
     add('--json', action='store_true', help='print JSON instead of a table')
     return parser
 
@@ -33,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0; 2 where the runs cannot be compared."""
     args = parser().parse_args(argv)
-    return compare_runs(args.paths, baseline=args.baseline, metric=args.metric,
-                           output=args.output, json=args.json)
+    return compare_runs(args.paths, baseline=args.baseline, metric=args.metric, test=args.test,
+                        output=args.output, json=args.json)
 
 
 if __name__ == '__main__':

@@ -154,7 +154,12 @@ def compare(paths: Iterable[Path | str], baseline: str | None = None,
         UserError: see `refaug_det.comparison.trials.collect`; an unknown metric or
             baseline.
     """
-    found = trials.collect(paths)
+    return of_trials(trials.collect(paths), baseline, metric)
+
+
+def of_trials(found: Trials, baseline: str | None = None,
+              metric: str | None = None) -> Comparison:
+    """As `compare`, of runs that are read and checked."""
     finished = [record for seeds in found.results.values() for record in seeds.values()]
     metric = _metric(metric, finished)
     rows = _rows(found, metric)

@@ -29,6 +29,7 @@ class Trials:
 
     Attributes:
         results: backbone name -> seed -> the record of that trial.
+        places: backbone name -> seed -> the run directory of that record.
         weights: backbone name -> sha256 of its weights, None where unknown.
         unfinished: records of failed, interrupted and running runs.
         fingerprint: of the protocol that all of `results` share.
@@ -40,6 +41,7 @@ class Trials:
     """
 
     results: dict[str, dict[Seed, RunRecord]]
+    places: dict[str, dict[Seed, Path]]
     weights: dict[str, str | None]
     unfinished: list[RunRecord]
     fingerprint: str
@@ -72,11 +74,11 @@ def collect(paths: Iterable[Path | str]) -> Trials:
         _check(path, record)
     _same_protocol(done)
     weights = _weights(done)
-    results = _results(done)
+    results, places = _results(done)
     fingerprint = protocol.fingerprint(done[0][1].protocol)
     here = [record for record in unfinished if _belongs(record, fingerprint, weights)]
     return Trials(
-        results, weights, here, fingerprint, done[0][1].selection, len(stage_1), copies,
+        results, places, weights, here, fingerprint, done[0][1].selection, len(stage_1), copies,
         repeats=len(done) - sum(len(seeds) for seeds in results.values()),
         set_aside=len(unfinished) - len(here))
 
@@ -178,18 +180,19 @@ def _weights(done: list[Run]) -> dict[str, str | None]:
     return {name: digest for name, (digest, _) in weights.items()}
 
 
-def _results(done: list[Run]) -> dict[str, dict[Seed, RunRecord]]:
+def _results(done: list[Run]) -> tuple[dict[str, dict[Seed, RunRecord]],
+                                       dict[str, dict[Seed, Path]]]:
+    """Backbone name -> seed -> record, and its run directory."""
     results: dict[str, dict[Seed, RunRecord]] = defaultdict(dict)
-    paths: dict[str, Path] = {}
+    places: dict[str, dict[Seed, Path]] = defaultdict(dict)
     for path, record in done:
         name = name_of(record)
         first = results[name].setdefault(record.seed, record)
-        paths.setdefault(str(first.id), path)
+        place = places[name].setdefault(record.seed, path.parent)
         if _text(first.metrics) != _text(record.metrics):
             raise UserError(f'two results for one trial: {name!r}, seed {record.seed}',
-                            f'{paths[str(first.id)]}, {path}',
-                            'leave one out, or give each its own seed')
-    return dict(results)
+                            f'{place}, {path.parent}', 'leave one out, or give each its own seed')
+    return dict(results), dict(places)
 
 
 def _belongs(record: RunRecord, fingerprint: str, weights: dict[str, str | None]) -> bool:

@@ -1,0 +1,125 @@
+"""Verdicts of a comparison: what they are over, and when there are none."""
+
+import json
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+
+from refaug_det import cli
+from refaug_det.comparison import significance, trials
+from refaug_det.comparison.compare import METRIC, of_trials
+from refaug_det.comparison.statistics import (
+    difference_interval,
+    permutation_p,
+    runs_needed,
+)
+from refaug_det.errors import UserError
+from refaug_det.runs.records import RunRecord
+
+PROTOCOL = {'train_cfg.max_epochs': 12}
+STANDARD, MIXUP = (72.0, 72.6, 71.7, 72.2), (73.3, 73.9, 73.4, 74.1)
+IMAGES = 30
+
+
+def put(folder, name, values, kept=True):
+    """Runs with seeds 0, 1, ...; the metric is the mean over images of what `images.npy` holds."""
+    for seed, value in enumerate(values):
+        run = folder / f'{name}{seed}'
+        RunRecord(name, 'detection', 'done', seed=seed, selection='last epoch', protocol=PROTOCOL,
+                  metrics={METRIC: value},
+                  backbone={'name': name, 'sha256': f'{name} weights', 'run': None}).write(run)
+        if kept:
+            effects = np.random.default_rng(len(name)).normal(0, 5, IMAGES)
+            np.save(run / 'images.npy', value + effects - effects.mean())
+
+
+def of_run(run_dir, metric):
+    """A resampler for these runs."""
+    path = run_dir / 'images.npy'
+    if not path.is_file():
+        return None
+    values = np.load(path)
+    names = [f'{run_dir.name[:-1] if "other" in run_dir.name else ""}{n}' for n in range(IMAGES)]
+    return names, lambda weights: weights @ values / weights.sum(1)
+
+
+@pytest.fixture
+def resampler(monkeypatch):
+    class Point(EntryPoint):
+        def load(self):
+            return of_run
+
+    monkeypatch.setattr(significance, 'entry_points',
+                        lambda group: (Point('tests', 'tests:of_run', group),))
+
+
+def judged(folder, **options):
+    found = trials.collect([folder])
+    return significance.verdicts(of_trials(found), found, **options)
+
+
+def test_over_runs_and_images(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP)
+    one, = judged(tmp_path)
+    assert (one.backbone, one.over) == ('mixup', 'runs, images')
+    assert one.interval.value == pytest.approx(np.mean(MIXUP) - np.mean(STANDARD))
+    runs_alone = difference_interval(MIXUP, STANDARD)
+    assert one.interval.low < runs_alone.low < runs_alone.high < one.interval.high
+    assert one.p == one.adjusted == permutation_p(MIXUP, STANDARD, paired=True) == 0.125
+    sd = np.sqrt((np.var(STANDARD, ddof=1) + np.var(MIXUP, ddof=1)) / 2)
+    assert one.runs_needed == runs_needed(one.interval.value, sd) == 3
+    assert judged(tmp_path) == [one]  # the same draws at every call
+
+
+def test_over_runs_alone_where_detections_are_missing_or_of_other_images(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP, kept=False)
+    put(tmp_path, 'other', MIXUP)
+    expected = difference_interval(MIXUP, STANDARD)
+    for one in judged(tmp_path):
+        assert one.over == 'runs'
+        assert one.interval == expected
+
+
+def test_many_rows_are_asked_of_more(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    for number in range(3):
+        put(tmp_path, f'mixup{"x" * number}', MIXUP)
+    found = judged(tmp_path)
+    assert [one.p for one in found] == [0.125] * 3
+    assert [one.adjusted for one in found] == [0.375] * 3
+
+
+def test_other_seeds_are_not_paired(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP[:3])
+    one, = judged(tmp_path)
+    assert one.p == pytest.approx(permutation_p(MIXUP[:3], STANDARD))
+
+
+def test_single_runs_get_no_verdict(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP[:1])
+    assert judged(tmp_path) == []
+    with pytest.raises(UserError, match='1 resamples'):
+        judged(tmp_path, resamples=1)
+
+
+def test_the_command(tmp_path, resampler, capsys):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP)
+    assert cli.main(['compare', str(tmp_path), '--test']) == 0
+    out = capsys.readouterr().out
+    assert 'Is the difference real?' in out
+    assert 'runs, images' in out
+    assert cli.main(['compare', str(tmp_path), '--test', '--json']) == 0
+    verdict, = json.loads(capsys.readouterr().out)['verdicts']
+    assert (verdict['backbone'], verdict['p_holm']) == ('mixup', 0.125)
+    assert cli.main(['compare', str(tmp_path), '--json']) == 0
+    assert 'verdicts' not in json.loads(capsys.readouterr().out)
+    for seed in range(1, 4):
+        (tmp_path / f'mixup{seed}' / 'run.json').unlink()
+    assert cli.main(['compare', str(tmp_path), '--test']) == 0
+    assert 'Nothing to test' in capsys.readouterr().out
