@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
+
+_Triple = Annotated[tuple[float, float, float] | None, Parameter(negative='')]
 
 app = App(name='backbone', help='List, show, add and verify registered backbones.')
 
@@ -69,37 +71,55 @@ def show(name: str) -> int:
 
 
 @app.command
-def add(name: str, *, source: Path, architecture: str, width: int = 64, prefix: str = '',
-        mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
-        std: tuple[float, float, float] = (58.395, 57.12, 57.375),
-        channel_order: str = 'RGB', overwrite: bool = False) -> int:
-    """Register weights from a file. Example: refaug-det backbone add r50 --source r50.pth
-    --architecture resnet50
+def add(name: str, *, source: Annotated[str, Parameter(name=('--from', '--source'))],
+        format: str | None = None, architecture: str | None = None, width: int | None = None,
+        prefix: str | None = None, mean: _Triple = None, std: _Triple = None,
+        channel_order: str | None = None, style: str | None = None,
+        allow_missing: Annotated[
+            tuple[str, ...], Parameter(consume_multiple=True, negative='')] = (),
+        overwrite: bool = False) -> int:
+    """Register weights that were trained elsewhere, or in a run, and say what became of each
+    tensor. Example: refaug-det backbone add moco --from moco_v2_800ep_pretrain.pth.tar
+
+    What is given wins over what the source says. Nothing in a file is executed.
 
     Parameters
     ----------
     name
         Its name in the zoo.
     source
-        A .pth or .safetensors file with torchvision's key names; read without running code.
+        A file (.pth, .safetensors, detectron2's .pkl), a run directory, torchvision://resnet50,
+        torchvision://resnet50.IMAGENET1K_V2 or timm://NAME; the last three download.
+    format
+        Whose key names they are, where the keys do not say: torchvision (timm, VICReg ...),
+        data-parallel (CutMix-PyTorch ...), moco, moco-v3, simsiam, barlow-twins, dino,
+        openmmlab, detectron2 or refaug-det.
     architecture
-        resnet18, resnet34, resnet50, resnet101 or resnet152.
+        resnet18, 34, 50, 101 or 152, or timm/NAME; by default a ResNet, by its tensors.
     width
-        Channels of the first stage; 64 in the published ResNets.
+        Channels of a ResNet's first stage; by default by its tensors.
     prefix
-        What the keys begin with in the file, such as `module.encoder_q.`.
+        What the backbone's keys begin with in the file, dot and all.
     mean, std
-        Of the pixels it was trained on, in 0-255.
+        Of the pixels it was trained on, in 0-255, in the channel order.
     channel_order
         RGB or BGR.
+    style
+        pytorch, if a bottleneck network of an unknown trainer has its stride in the 3x3.
+    allow_missing
+        Tensors that stay as initialised if they are missing: names or patterns.
     overwrite
         Replace other weights of this name.
     """
     from refaug_det.backbones import importing
+    from refaug_det.comparison.tables import visible
 
-    card, report = importing.add(name, source, architecture, width, prefix, mean, std,
-                                 channel_order, overwrite)
-    print(f'registered {card.name}: {report}')
+    card, report = importing.add(
+        name, source, architecture, width, prefix, mean, std, channel_order, overwrite,
+        format_name=format, style=style, allow_missing=allow_missing)
+    for line in report.lines(card):
+        print(visible(line))  # the names are those of the file
+    print(f'registered {card.name}, sha256 {card.sha256[:12]}')
     return 0
 
 

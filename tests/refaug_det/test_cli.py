@@ -33,10 +33,8 @@ def source(tmp_path):
 
 @pytest.fixture
 def add(refaug, source):
-    words = ('--source', source, '--architecture', 'resnet18', '--width', 8, '--prefix', 'module.')
-
     def run(name: str = 'mine', *more: object) -> tuple[int, str, str]:
-        return refaug('backbone', 'add', name, *words, *more)
+        return refaug('backbone', 'add', name, '--from', source, *more)
     return run
 
 
@@ -45,8 +43,10 @@ def test_add_list_show_verify(refaug, add):
                                               'tools/train_cls.py registers them\n')
     code, out, err = add()
     assert (code, err) == (0, '')
-    assert out == ('registered mine: 100 tensors matched, 0 missing, 0 of another shape, '
-                   '2 unused (fc)\n')
+    assert out.splitlines()[3:] == [
+        'mapping: module.* -> * (120 tensors)',
+        'matched: 100 tensors, and 20 counters of batch norms', 'unused: module.fc (2)',
+        'missing: none', f'registered mine, sha256 {backbones.card("mine").sha256[:12]}']
     code, out, err = refaug('backbone', 'list')
     assert (code, err) == (0, '')
     assert all(word in out for word in ('mine', 'resnet18 w8', backbones.card('mine').sha256[:12]))
@@ -61,9 +61,32 @@ def test_add_list_show_verify(refaug, add):
 
 
 def test_options_reach_the_card(add):
-    add('bgr', '--channel-order', 'BGR', '--mean', 103.5, 116.3, 123.7, '--std', 1, 1, 1)
+    add('bgr', '--channel-order', 'BGR', '--mean', 103.5, 116.3, 123.7, '--std', 1, 1, 1,
+        '--architecture', 'resnet18', '--width', 8, '--prefix', 'module.', '--style', 'pytorch')
     spec = backbones.card('bgr').spec
     assert (spec.channel_order, spec.mean, spec.std) == ('BGR', (103.5, 116.3, 123.7), (1, 1, 1))
+
+
+def test_what_may_be_missing_is_listed(refaug, source, tmp_path):
+    state = {k: v for k, v in torch.load(source).items() if '.layer4.1.bn2.' not in k}
+    torch.save(state, tmp_path / 'part.pth')
+    words = ('backbone', 'add', 'part', '--source', tmp_path / 'part.pth')
+    assert '4 missing' in refaug(*words)[2]
+    code, out, _ = refaug(*words, '--allow-missing', 'layer4.1.bn2.weight', 'layer4.1.bn2.bias',
+                          'layer4.1.bn2.running_*')
+    assert code == 0
+    assert 'missing: layer4.1.bn2.weight, layer4.1.bn2.bias' in out
+    assert len(backbones.card('part').provenance['initialised']) == 4
+
+
+def test_names_in_a_file_cannot_steer_the_terminal(refaug, source, tmp_path):
+    state = torch.load(source) | {'\x1b[31m\n.x': torch.zeros(1)}
+    torch.save({'state_dict': state, '\x1b]0;x\x07': 1}, tmp_path / 'a.pth')
+    code, out, _ = refaug('backbone', 'add', 'mine', '--from', tmp_path / 'a.pth')
+    assert code == 0
+    assert '\x1b' not in out
+    assert '\\x1b[31m\\n.x (1)' in out
+    assert len(out.splitlines()) == 9
 
 
 def test_a_long_name_is_not_cut_in_a_pipe(refaug, add):
@@ -104,7 +127,7 @@ def test_verify_finds_changed_weights(refaug, add):
     (('backbone', 'show', ''), 'not a backbone name'),
     (('backbone', 'show', 'a\nb\x1b[0m'), 'not a backbone name'),
     (('backbone', 'verify', 'nope'), "no backbone 'nope'"),
-    (('backbone', 'add', 'x'), '--source'),
+    (('backbone', 'add', 'x'), '--from'),
     (('backbone', 'add', 'x', '--source', '/no/file', '--architecture', 'resnet50'), '/no/file'),
     (('compare',), 'PATHS'), (('compare', '/no/such/folder'), '/no/such/folder')])
 def test_bad_input_is_said_in_three_lines_with_code_2(refaug, words, said):
@@ -119,10 +142,12 @@ def test_bad_input_is_said_in_three_lines_with_code_2(refaug, words, said):
 @pytest.mark.parametrize(('more', 'said'), [
     (('--width', 'abc'), '--width'), (('--width', 16), 'another shape'),
     (('--prefix', 'net.'), "'module.'"), (('--architecture', 'resnet34'), 'did not load whole'),
+    (('--format', 'x'), 'unknown format'),
+    (('--from', 'timm:/x'), 'no such weights file'), (('--style', 'x'), "style 'x'"),
     (('--architecture', 'vgg'), 'unknown architecture'), (('--std', 0, 1, 1), 'positive'),
     (('--mean', 1), '--mean'), (('--channel-order', 'GBR'), 'GBR'), (('--bogus',), '--bogus')])
 def test_bad_options_of_add(refaug, source, more, said):
-    words = {'--source': (source,), '--architecture': ('resnet18',), '--width': (8,),
+    words = {'--from': (source,), '--architecture': ('resnet18',), '--width': (8,),
              '--prefix': ('module.',), more[0]: more[1:]}
     code, out, err = refaug('backbone', 'add', 'mine', *(
         word for option, values in words.items() for word in (option, *values)))

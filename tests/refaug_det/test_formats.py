@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from refaug_det.backbones import formats, zoo
+from refaug_det.backbones import formats
 from refaug_det.backbones.formats import load_whole, match, read_weights
-from refaug_det.backbones.importing import add
 from refaug_det.backbones.resnets import build, reference
 from refaug_det.errors import UserError
 
@@ -57,6 +56,33 @@ def test_containers_are_opened(saved, states, wrap):
     found = read_weights(saved('resnet18', wrap=wrap))
     assert found.keys() == states['resnet18'].keys()
     assert all(torch.equal(found[k], v) for k, v in states['resnet18'].items())
+
+
+def test_networks_side_by_side_keep_their_names(tmp_path):
+    one, two = {'a': torch.zeros(1)}, {'a': torch.ones(1)}
+    torch.save(dict(student=one, teacher=two, optimizer={'state': {0: one}}, epoch=1),
+               tmp_path / 'a.pth')
+    found = formats.read_checkpoint(tmp_path / 'a.pth')
+    assert found.tensors == {'student.a': one['a'], 'teacher.a': two['a']}
+    assert found.beside == ('optimizer', 'epoch')
+
+
+@pytest.mark.parametrize(('wrap', 'beside'), [
+    (lambda s: s, ()), (lambda s: dict(s, epoch=3), ('epoch',)),
+    (lambda s: dict(state_dict=s, epoch=3, ema=s), ('epoch', 'ema')),
+    (lambda s: dict(model=dict(state_dict=s, x=1), args='x'), ('args',))])
+def test_what_was_not_read_is_named(saved, wrap, beside):
+    assert formats.read_checkpoint(saved('resnet18', wrap=wrap)).beside == beside
+
+
+@pytest.mark.parametrize(('content', 'said'), [
+    (b'\n<!DOCTYPE html><html>Sign in</html>', 'web page'), (b'<HTML><head>', 'web page'),
+    (b'version https://git-lfs.github.com/spec/v1', 'git-lfs pointer')])
+@pytest.mark.parametrize('name', ['a.pth', 'a.safetensors', 'a.pkl'])
+def test_a_page_or_a_pointer_is_called_so(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read_weights(tmp_path / name)
 
 
 def test_safetensors_are_read(tmp_path, states):
@@ -117,7 +143,23 @@ def test_no_file(tmp_path):
             read_weights(path)
 
 
+def test_tensors_that_hold_no_plain_numbers_are_missing(tmp_path, states):
+    for odd in (torch.zeros(8, 3, 7, 7, device='meta'), torch.zeros(8, 3, 7, 7).to_sparse()):
+        torch.save(dict(states['resnet18'], **{'conv1.weight': odd}), tmp_path / 'a.pth')
+        found = read_weights(tmp_path / 'a.pth')
+        assert match(reference('resnet18', 8).state_dict(), found).missing == ('conv1.weight',)
+
+
 # Matching
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_refused(states, dtype):
+    odd = states['resnet18'] | {'conv1.weight': torch.zeros(8, 3, 7, 7, dtype=dtype)}
+    with pytest.raises(UserError, match=f'{dtype}'):
+        load_whole(reference('resnet18', 8), odd, '')
+    load_whole(reference('resnet18', 8), {
+        k: v.half() if v.is_floating_point() else v for k, v in states['resnet18'].items()}, '')
+
 
 def test_a_whole_backbone_matches_and_the_classifier_is_unused(states):
     report = match(reference('resnet18', 8).state_dict(), states['resnet18'])
@@ -159,6 +201,18 @@ def test_another_depth_is_refused_in_both_directions(states, file, network, said
     load_whole(reference(file, 8), states[file], '')
 
 
+def test_what_may_be_missing_stays_as_it_is(states):
+    weights = {k: v for k, v in states['resnet18'].items() if not k.startswith('layer4.1.bn2.')}
+    module = reference('resnet18', 8)
+    with pytest.raises(UserError, match='4 missing'):
+        load_whole(module, weights, '', ['layer4.1.bn1.*'])
+    report = load_whole(module, weights, '', ['layer4.1.bn2.*', 'conv1.weight'])
+    assert report.initialised == tuple(
+        f'layer4.1.bn2.{name}' for name in ('weight', 'bias', 'running_mean', 'running_var'))
+    assert str(report).endswith('2 unused (fc), 4 left as initialised')
+    assert torch.equal(module.conv1.weight, weights['conv1.weight'])  # in the file: taken
+
+
 def test_another_width_is_refused(states):
     with pytest.raises(UserError, match='another shape') as caught:
         load_whole(reference('resnet18', 16), states['resnet18'], 'a.pth')
@@ -178,56 +232,6 @@ def test_of_two_networks_in_a_file_one_is_named():
     both = {'ema.conv.weight': torch.zeros(1), 'student.conv.weight': torch.zeros(1)}
     assert match(wanted, both).likely_prefix in ('ema.', 'student.')
     assert match(wanted, {'other.weight': torch.zeros(1)}).likely_prefix == ''
-
-
-# Registering what someone else trained
-
-@pytest.mark.parametrize('prefix', ['', 'module.encoder_q.'])
-def test_weights_from_a_file_are_registered(saved, states, prefix):
-    card, report = add('mine', saved('resnet18', prefix), 'resnet18', 8, prefix)
-    assert 'fc' in str(report)
-    assert card.provenance == dict(file='resnet18.pth', prefix=prefix or None)
-    assert card.spec.out_channels == (8, 16, 32, 64)
-    found = zoo.weights('mine')
-    assert found.keys() == {k for k in states['resnet18'] if not k.startswith('fc.')}
-    assert all(torch.equal(v, states['resnet18'][k]) for k, v in found.items())
-
-
-@pytest.mark.parametrize(('change', 'said', 'fix'), [
-    (dict(prefix='net.'), "begins with 'net.'", "'module.'"),
-    (dict(prefix=''), 'did not load whole', "'module.'"),
-    (dict(architecture='resnet34'), 'did not load whole', ''),
-    (dict(architecture='vit'), 'unknown architecture', 'resnet50'),
-    (dict(width=16), 'another shape', ''),
-    (dict(channel_order='rgb'), 'channel order', 'RGB or BGR'),
-    (dict(std=(58.0, 0.0, 57.0)), 'must be positive', '0-255'),
-    (dict(name='../mine'), 'not a backbone name', '')])
-def test_anything_but_a_whole_backbone_is_not_registered(saved, change, said, fix):
-    right = dict(name='mine', source=saved('resnet18', 'module.'), architecture='resnet18',
-                 width=8, prefix='module.')
-    with pytest.raises(UserError) as caught:
-        add(**{**right, **change})
-    assert said in caught.value.what
-    assert fix in caught.value.fix
-    assert zoo.names() == []
-    add(**right)
-    assert zoo.names() == ['mine']
-
-
-def test_other_weights_do_not_take_the_name(saved, states, tmp_path):
-    add('mine', saved('resnet18'), 'resnet18', 8)
-    torch.save({k: v + 1 for k, v in states['resnet18'].items()}, tmp_path / 'b.pth')
-    with pytest.raises(UserError, match='other weights under'):
-        add('mine', tmp_path / 'b.pth', 'resnet18', 8)
-    add('mine', tmp_path / 'b.pth', 'resnet18', 8, overwrite=True)
-
-
-def test_a_file_with_non_finite_weights_is_not_registered(tmp_path, states):
-    torch.save(dict(states['resnet18'], **{'bn1.bias': torch.full((8,), float('nan'))}),
-               tmp_path / 'a.pth')
-    with pytest.raises(UserError, match='not finite'):
-        add('mine', tmp_path / 'a.pth', 'resnet18', 8)
-    assert zoo.names() == []
 
 
 def test_below_says_what_there_is():
