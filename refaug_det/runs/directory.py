@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from refaug_det.errors import UserError
 from refaug_det.runs import config as configs
-from refaug_det.runs import files, history, processes, records, signals
+from refaug_det.runs import files, history, locks, processes, records, signals
 
 RESOLVED = 'config.json'
 _OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', 'detections.npz', records.FILE_NAME,
@@ -25,8 +25,8 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
     A resumed run keeps the id, the start and the time of the record it goes on with.
 
     Raises:
-        UserError: the directory cannot be made, it was used and neither flag
-            is given, or the run to resume had another config.
+        UserError: the directory cannot be made, another process is at work in it, it
+            was used and neither flag is given, or the run to resume had another config.
     """
     stored = work_dir / RESOLVED
     try:
@@ -34,6 +34,7 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
     except OSError as error:
         raise UserError(f'cannot make the run directory ({error.strerror})', work_dir,
                         'choose another --work-dir') from None
+    locks.refuse_if_held(work_dir)
     if (work_dir / records.FILE_NAME).is_file():
         if resume:
             earlier = records.read(work_dir)
@@ -56,14 +57,21 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
 def recorded(work_dir: Path, record: records.RunRecord) -> Iterator[records.RunRecord]:
     """Keep `run.json` true: `running` now, `done` or why not at the end.
 
-    Its time is added to that of the parts before it.
+    Its time is added to that of the parts before it. Meanwhile the directory is locked.
     """
+    with locks.held(work_dir) if processes.is_first() else nullcontext():
+        with _recorded(work_dir, record):
+            yield record
+
+
+@contextmanager
+def _recorded(work_dir: Path, record: records.RunRecord) -> Iterator[None]:
     begun, before = time.monotonic(), record.wall_time_s or 0
     if processes.is_first():
         record.write(work_dir)
     try:
         with signals.heard():
-            yield record
+            yield
         record.status = 'done'
     except BaseException as error:
         record.status = 'interrupted' if isinstance(error, KeyboardInterrupt) else 'failed'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from refaug_det.errors import UserError
+from refaug_det.runs import signals
 from refaug_det.runs.progress import clock
+
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,39 +76,68 @@ def run_jobs(jobs: Sequence[Job], *, parallel: int, environment: Mapping[str, st
 
     Raises:
         UserError: a job failed; the others are stopped. It names the log.
+        Interrupted: SIGTERM or SIGINT; the jobs have ended.
     """
     waiting = list(jobs)
     running: dict[Job, subprocess.Popen] = {}
     said = time.monotonic()
-    try:
-        while waiting or running:
-            while waiting and len(running) < parallel:
-                job = waiting.pop(0)
-                running[job] = _start(job, environment)
-            time.sleep(0.2)
-            for job, process in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[job]
-                if process.returncode:
-                    raise UserError(f'{job.name} failed: {last_line(job.log)}', job.log,
-                                    'read the log')
-                eta.done += job.weight
-                print(f'[{clock(time.monotonic() - eta.begun)}] done: {job.name} '
-                      f'({last_line(job.log)})', flush=True)
-            if running and time.monotonic() - said >= every_s:
-                said = time.monotonic()
-                print(_progress(list(running), eta), flush=True)
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.wait()
+    with signals.noted() as asked:
+        try:
+            while (waiting or running) and not asked:
+                while waiting and len(running) < parallel:
+                    job = waiting.pop(0)
+                    running[job] = start(job, environment)
+                time.sleep(POLL_S)
+                _reap(running, eta)
+                if running and time.monotonic() - said >= every_s:
+                    said = time.monotonic()
+                    print(_progress(list(running), eta), flush=True)
+        finally:
+            end(list(running.values()), asked)
+    if asked:
+        raise signals.Interrupted(asked[0], 'the same command goes on')
+
+
+def end(processes: Sequence[subprocess.Popen], asked: Sequence[int]) -> None:
+    """Have processes end after their iteration, and wait for it.
+
+    Args:
+        asked: signals heard so far, which may grow; a second SIGINT kills the processes.
+    """
+    for process in processes:
+        process.terminate()
+    if processes and asked:
+        print(f'ending {len(processes)} runs after their iteration; Ctrl-C kills them', flush=True)
+    while any(process.poll() is None for process in processes):
+        if signal.SIGINT in asked[1:]:
+            for process in processes:
+                process.kill()
+        time.sleep(POLL_S)
+
+
+def _reap(running: dict[Job, subprocess.Popen], eta: Eta) -> None:
+    """Take out what has ended."""
+    for job, process in list(running.items()):
+        if process.poll() is None:
+            continue
+        del running[job]
+        if process.returncode:
+            raise UserError(f'{job.name} failed: {reason(job.log)}', job.log, 'read the log')
+        eta.done += job.weight
+        print(f'[{clock(time.monotonic() - eta.begun)}] done: {job.name} '
+              f'({last_line(job.log)})', flush=True)
 
 
 def last_line(log: Path) -> str:
     """The last line of a job's output that is not empty."""
     lines = _text(log).splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
+
+
+def reason(log: Path) -> str:
+    """Why a job failed: the error that it wrote last, else its last line."""
+    errors = re.findall(r'^(?:error|\w+Error): .*', _text(log)[-4000:], re.MULTILINE)
+    return errors[-1].strip() if errors else last_line(log)
 
 
 def share_done(output: str) -> float:
@@ -120,11 +153,20 @@ def share_done(output: str) -> float:
     return (int(epoch) - (0 if ended else 0.5)) / int(of)
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+def start(job: Job, environment: Mapping[str, str],
+          descriptors: Sequence[int] = ()) -> subprocess.Popen:
+    """Start a job; a log that is there goes on.
+
+    Ctrl-C in a terminal does not reach it: whoever starts it ends it.
+
+    Args:
+        descriptors: open files that it inherits, such as locks.
+    """
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.log, 'wb') as log:
-        return subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log,
-                                stderr=subprocess.STDOUT, env=dict(environment))
+    with open(job.log, 'ab') as log:
+        return subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env=dict(environment), pass_fds=tuple(descriptors), start_new_session=True)
 
 
 def _text(log: Path) -> str:

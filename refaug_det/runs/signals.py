@@ -45,6 +45,21 @@ def heard() -> Iterator[None]:
         _set(before)
 
 
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Within, SIGTERM and SIGINT interrupt nothing: they are added to the list it gives."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    before = _set(dict.fromkeys((signal.SIGTERM, signal.SIGINT), note))
+    try:
+        yield asked
+    finally:
+        _set(before)
+
+
 class SignalHook(Hook):
     """Keeps a signal until the iteration has ended, saves a checkpoint, and ends the run.
 

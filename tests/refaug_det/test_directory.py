@@ -50,7 +50,7 @@ def test_a_used_directory_is_refused(used):
 
 def test_overwrite_removes_the_run_and_nothing_else(used):
     claim(used, dict(CONFIG, lr=0.5), record(), overwrite=True)
-    assert sorted(os.listdir(used)) == ['config.json', 'mine.txt']
+    assert sorted(os.listdir(used)) == ['.lock', 'config.json', 'mine.txt']
     assert json.loads((used / 'config.json').read_text())['lr'] == 0.5
 
 
@@ -60,8 +60,8 @@ def test_resume_goes_on_with_the_record(used):
     assert later.id != earlier.id
     claim(used, dict(CONFIG, work_dir='b'), later, resume=True)
     assert (later.id, later.started) == (earlier.id, earlier.started)
-    assert sorted(os.listdir(used)) == ['config.json', 'history.json', 'iter_4.pth', 'mine.txt',
-                                        'run.json', 'weights_augmented.safetensors']
+    assert sorted(os.listdir(used)) == ['.lock', 'config.json', 'history.json', 'iter_4.pth',
+                                        'mine.txt', 'run.json', 'weights_augmented.safetensors']
 
 
 @pytest.mark.parametrize(('change', 'said'), [
@@ -147,7 +147,7 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
     monkeypatch.setenv('RANK', '0')
     with recorded(tmp_path, record()):
-        assert os.listdir(tmp_path) == ['run.json']
+        assert sorted(os.listdir(tmp_path)) == ['.lock', 'run.json']
 
 
 @pytest.mark.parametrize(('variables', 'rank', 'size'), [

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 
 import pytest
 
 from refaug_det.errors import UserError
 from refaug_det.runs import jobs
-from refaug_det.runs.jobs import Eta, Job, last_line, python, run_jobs, share_done
+from refaug_det.runs.jobs import (
+    Eta,
+    Job,
+    last_line,
+    python,
+    reason,
+    run_jobs,
+    share_done,
+    start,
+)
 
 
 @pytest.fixture
@@ -51,6 +63,21 @@ def test_the_environment_is_the_one_given(job):
     assert last_line(one.log) == 'x None'
 
 
+def test_a_job_adds_to_its_log_and_is_out_of_reach_of_ctrl_c(job):
+    one = job('a', 'import os; print(os.getsid(0) == os.getpid())')
+    for _ in range(2):
+        assert start(one, os.environ).wait() == 0
+    assert one.log.read_text() == 'True\nTrue\n'
+
+
+def test_a_job_inherits_what_it_is_given(job, tmp_path):
+    with open(tmp_path / 'file', 'w') as file:
+        one = job('a', f'import os; os.write({file.fileno()}, b"x")')
+        assert start(one, os.environ, [file.fileno()]).wait() == 0
+        assert start(one, os.environ).wait() == 1  # closed for it
+    assert (tmp_path / 'file').read_text() == 'x'
+
+
 def test_a_failure_stops_the_others_and_names_the_log(job, tmp_path):
     fails = job('a', 'print("error: no such image"); raise SystemExit(2)')
     others = [job('b', f'import time; open({str(tmp_path / "b")!r}, "w").write(str('
@@ -61,6 +88,30 @@ def test_a_failure_stops_the_others_and_names_the_log(job, tmp_path):
     assert not others[1].log.exists()  # and c was not begun
     with pytest.raises(ProcessLookupError):  # b was not left running
         os.kill(int((tmp_path / 'b').read_text()), 0)
+
+
+@pytest.mark.parametrize(('numbers', 'code'), [([signal.SIGTERM], 143),
+                                               ([signal.SIGINT, signal.SIGINT], 130)])
+def test_the_jobs_end_before_the_one_who_waits_for_them(job, tmp_path, numbers, code):
+    deaf = 'signal.signal(signal.SIGTERM, signal.SIG_IGN); ' if len(numbers) > 1 else ''
+    one = job('a', f'import os, signal, time; {deaf}'
+                   f'open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid())); time.sleep(60)')
+
+    def press():
+        while not (tmp_path / 'pid').is_file() or not (tmp_path / 'pid').read_text():
+            time.sleep(0.01)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            time.sleep(0.6)  # it is waiting for the job by then
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run([one])
+    presser.join()
+    assert caught.value.exit_code == code
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'pid').read_text()), 0)
 
 
 def test_a_job_that_cannot_start_stops_the_others(job, tmp_path):
@@ -101,3 +152,12 @@ def test_last_line(tmp_path):
     assert last_line(log) == ''
     log.write_bytes(b'one\n  two\xff \n\n \n')
     assert last_line(log) == 'two\ufffd'
+
+
+@pytest.mark.parametrize(('text', 'why'), [
+    ('one\nerror: no such image\n  where: a\n  fix: mend\n', 'error: no such image'),
+    ('ValueError: old\nresumed\nRuntimeError: loss is nan\n(shutting down)', 'RuntimeError: '
+     'loss is nan'), ('one\nKilled\n\n', 'Killed'), ('', '')])
+def test_reason(tmp_path, text, why):
+    (tmp_path / 'log').write_text(text)
+    assert reason(tmp_path / 'log') == why
