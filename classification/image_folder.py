@@ -85,6 +85,9 @@ class ImageFolderSource:
             filled.rename(root)
         return f'extracted {count} files to {root}: {", ".join(splits_in(root))}'
 
+    def recognises(self, root: Path) -> bool:
+        return (root / 'train').is_dir() and bool(class_folders(root / 'train'))
+
     def check(self, root: Path, quick: bool = False) -> Report:
         return check_folders('image-folder', root, quick)
 

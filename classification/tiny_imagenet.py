@@ -170,6 +170,9 @@ class TinyImageNetSource:
             (partial / FOLDER).rename(folder)
         return f'extracted {count} files of {archive} to {folder}'
 
+    def recognises(self, root: Path) -> bool:
+        return (home(root) / 'wnids.txt').is_file()
+
     def check(self, root: Path, quick: bool = False) -> Report:
         try:
             names = class_names(root)

@@ -23,8 +23,8 @@ def prepare(name: str, /, *, root: Path,
     Example: refaug-det data prepare cifar10 --root data --from cifar-10-python.tar.gz
 
     Args:
-        name: cifar10, cifar100, tiny-imagenet, imagenet, image-folder, or one that an
-            installed package adds.
+        name: cifar10, cifar100, tiny-imagenet, imagenet, image-folder; voc2007, voc2012,
+            voc0712, voc-folder, coco; or one that an installed package adds.
         root: folder to put it in: the --data-root of training.
         archives: the published archives, where they are not in the folder already.
 
@@ -37,31 +37,35 @@ def prepare(name: str, /, *, root: Path,
     return EXIT_OK
 
 
-def check(name: str, /, *, root: Path, quick: Annotated[bool, Parameter(negative=())] = False,
+def check(name: str, /, *, root: Path | None = None,
+          quick: Annotated[bool, Parameter(negative=())] = False,
           json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Look for all that is wrong with a data set: a line each, then a summary.
 
-    Example: refaug-det data check tiny-imagenet --root data --quick
+    Examples: refaug-det data check tiny-imagenet --root data --quick
+    and, where the layout tells what it is: refaug-det data check my/voc/folder
 
     Args:
-        name: as in `refaug-det data prepare`.
+        name: as in `refaug-det data prepare`; without --root, a folder.
         root: the folder it is in: the --data-root of training.
         quick: look at headers and numbers; do not decode the images.
         json: print JSON instead.
 
     Returns:
-        Exit code, 0 without faults, 2 with any.
+        Exit code, 0 without faults, 2 with any; notes are no faults.
     """
     from refaug_det.comparison.tables import visible
-    from refaug_det.data.sources import source
+    from refaug_det.data.sources import DROPPED, FATAL, NOTE, recognised, source
 
-    report = source(name).check(root, quick=quick)
+    which = recognised(Path(name)) if root is None else source(name)
+    report = which.check(Path(name) if root is None else root, quick=quick)
     if json:
         print(json_format.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
-        for fault in report.faults[:SHOWN]:
-            print(visible(f'{fault.what}: {fault.where} ({fault.fix})'))
+        order = (FATAL, DROPPED, NOTE).index
+        for fault in sorted(report.faults, key=lambda fault: order(fault.level))[:SHOWN]:
+            print(visible(str(fault)))
         if len(report.faults) > SHOWN:
             print(f'... and {len(report.faults) - SHOWN} more: --json shows all')
         print(visible(report.summary()))
-    return EXIT_USER_ERROR if report.faults else EXIT_OK
+    return EXIT_USER_ERROR if len(report.faults) > report.notes else EXIT_OK

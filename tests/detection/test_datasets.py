@@ -42,7 +42,9 @@ def first_box(root):
 
 def test_classes_are_found_in_the_data(root):
     assert classes_in(root) == CLASSES
-    change(root, '<name>', '<name>odd ')
+    change(root, '<name>', '<name> ')  # a space more is no class more
+    assert classes_in(root) == CLASSES
+    change(root, '<name> ', '<name>odd ')
     assert any(name.startswith('odd ') for name in classes_in(root))
 
 
@@ -70,7 +72,7 @@ def test_degenerate_boxes_are_dropped_and_counted(root, edit):
 def test_unknown_classes_are_refused_or_counted(root):
     with pytest.raises(UserError, match="class 'arrow'"):
         dataset(root, classes=CLASSES[1:])
-    assert dataset(root, classes=CLASSES[1:], drop_unknown=True).dropped['class arrow'] > 0
+    assert dataset(root, classes=CLASSES[1:], drop_unknown=True).dropped['left-out class'] > 0
 
 
 @pytest.mark.parametrize(('break_it', 'named'), [
@@ -114,3 +116,42 @@ def test_pixels_are_bgr(root):
     image = RefAugLoadImage()(dict(img_path=str(path)))['img']
     assert np.array_equal(image[..., ::-1], decode(path))
     assert not np.array_equal(image, decode(path))
+
+
+def test_two_years_are_read_as_one_set(root):
+    one = dataset(root).summary()
+    shutil.copytree(root / 'VOC2007', root / 'VOC2012')
+    both = dataset(root, also=['VOC2012'])
+    assert both.summary()['images'] == 2 * one['images']
+    assert both.summary()['objects'] == 2 * one['objects']
+    assert 'VOC2012' in both[12]['img_path']
+    (root / 'VOC2012' / 'Annotations' / '000001.xml').unlink()
+    with pytest.raises(UserError, match='no annotation') as error:
+        dataset(root, also=['VOC2012'])
+    assert 'VOC2012' in error.value.where
+    with pytest.raises(UserError, match='not here'):
+        dataset(root, also=['VOC2013'])
+
+
+def test_a_refusal_says_how_many_more_there_are(root):
+    for number in (1, 2, 3):
+        (root / 'VOC2007' / 'Annotations' / f'{number:06d}.xml').unlink()
+    with pytest.raises(UserError) as error:
+        dataset(root)
+    assert '2 more: refaug-det data check' in error.value.fix
+
+
+def test_a_list_without_any_object_is_refused(root):
+    for path in (root / 'VOC2007' / 'Annotations').glob('*.xml'):
+        path.write_text('<annotation></annotation>')
+    kept = dict(filter_cfg=dict(filter_empty_gt=True, min_size=0, bbox_min_size=0))
+    with pytest.raises(UserError, match='no image of the list has an object'):
+        dataset(root, **kept)
+    assert len(dataset(root, test_mode=True)) == 12
+
+
+def test_the_files_own_size_is_taken(root):
+    change(root, '<width>96<', '<width>960<')
+    made = dataset(root)
+    assert made.get_data_info(0)['width'] == 96
+    assert made.noted == {'wrong size': 1}

@@ -82,7 +82,22 @@ def test_check_as_json(root, capsys):
     assert main(words) == 0  # quick: headers only
     assert main([word for word in words if word != '--quick']) == 2
     assert json.loads(capsys.readouterr().out.partition('}\n')[2])['faults'] == [
-        dict(what='the JPEG breaks off', where=str(broken), fix='restore the file, or remove it')]
+        dict(what='the JPEG breaks off', where=str(broken), fix='restore the file, or remove it',
+             level='fatal')]
+
+
+def test_a_folder_is_recognised(root, tmp_path, capsys):
+    assert main(['data', 'check', str(root)]) == 0
+    assert capsys.readouterr().out.startswith(f'image-folder in {root}: train 2')
+    (root / 'wnids.txt').write_text('n00000001')
+    assert main(['data', 'check', str(root)]) == 2
+    assert 'image-folder and tiny-imagenet' in capsys.readouterr().err
+    (tmp_path / 'empty').mkdir()
+    for name, said in (('gone', 'no such folder'), ('empty', 'no known data set')):
+        assert main(['data', 'check', str(tmp_path / name)]) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert len(err.splitlines()) == 3
 
 
 def test_many_faults_do_not_bury_the_summary(root, capsys):

@@ -1,0 +1,128 @@
+"""COCO by name: prepared from its archives, and checked as mmdet reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mmdet.datasets import CocoDataset
+from PIL import Image
+
+import detection.train  # noqa: F401  (registration; before mmdet)
+from detection.check import RULES
+from detection.coco_source import COCOSource, annotation_faults
+from refaug_det.data import sources
+from refaug_det.errors import UserError
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two splits of two images, one object and one crowd each."""
+    root = tmp_path / 'coco'
+    for number, split in enumerate(('train2017', 'val2017')):
+        (root / split).mkdir(parents=True)
+        names = [f'{number}{n}.jpg' for n in range(2)]
+        for name in names:
+            Image.new('RGB', (40, 30)).save(root / split / name)
+        value = dict(
+            images=[dict(id=n, file_name=name, width=40, height=30)
+                    for n, name in enumerate(names)],
+            annotations=[dict(id=n, image_id=n, category_id=7, bbox=[1.5, 2, 30.25, 20],
+                              area=99.5, iscrowd=n, segmentation=[]) for n in range(2)],
+            categories=[dict(id=7, name='cat')])
+        (root / 'annotations').mkdir(exist_ok=True)
+        (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps(value))
+    return root
+
+
+SMALL = COCOSource({'train2017': 2, 'val2017': 2}, 1)
+FILE = 'annotations/instances_train2017.json'
+
+
+def first(**changes):
+    return lambda value: value['annotations'][0].update(changes)
+
+
+COCO_FAULTS = {  # how to spoil the annotations -> the kind of fault, whether mmdet takes the box
+    'a box without area': (first(bbox=[3, 3, 0, 9]), 'degenerate box'),
+    'less than a pixel': (first(bbox=[3, 3, 0.5, 9]), 'degenerate box'),
+    'an inverted box': (first(bbox=[9, 9, -5, 9]), 'degenerate box'),
+    'a box outside': (first(bbox=[50, 3, 9, 9]), 'box outside the image'),
+    'a box that sticks out': (first(bbox=[30, 3, 20, 9]), 'box sticks out'),
+    'unknown category': (first(category_id=8), 'left-out object'),
+    'unknown image': (first(image_id=8), 'left-out object'),
+    'three numbers': (first(bbox=[1, 2, 3]), 'bad object'),
+    'nan': (first(bbox=[1, 2, 3, float('nan')]), 'bad object'),
+    'no area': (first(area=None), 'bad object'),
+    'iscrowd of 2': (first(iscrowd=2), 'bad object'),
+    'an id twice': (first(id=1), 'bad annotation'),
+    'an image twice': (lambda v: v['images'].append(v['images'][0]), 'bad annotation'),
+    'no categories': (lambda v: v.pop('categories'), 'bad annotation'),
+    'a path that leads out': (lambda v: v['images'][0].update(file_name='../x'),
+                              'bad annotation'),
+    'no width': (lambda v: v['images'][0].pop('width'), 'bad annotation'),
+    'another size': (lambda v: v['images'][0].update(width=80), 'wrong size'),
+    'a missing image': (lambda v: v['images'][0].update(file_name='x.jpg'), 'no image'),
+}
+
+
+def test_a_clean_coco(coco):
+    report = SMALL.check(coco)
+    assert (report.images, report.classes, report.faults) == (
+        {'train2017': 2, 'val2017': 2}, 1, [])
+    assert sources.recognised(coco).about == SMALL.about
+    found = COCOSource({'train2017': 3}, 2).check(coco).faults
+    assert [each.what for each in found] == ['train2017 has 2 images, not 3',
+                                             'train2017 has 1 categories, not 2']
+
+
+@pytest.mark.parametrize('name', COCO_FAULTS)
+def test_every_fault_of_coco_is_named(coco, name):
+    spoil, kind = COCO_FAULTS[name]
+    value = json.loads((coco / FILE).read_text())
+    spoil(value)
+    (coco / FILE).write_text(json.dumps(value))
+    found = SMALL.check(coco, quick=True).faults
+    assert [each.kind for each in found if each.kind != 'wrong number'] == [kind]
+    assert found[0].fix
+    assert (found[0].level, found[0].fix) == RULES[kind]
+    assert Path(found[0].where).is_relative_to(coco)
+
+
+@pytest.mark.parametrize('name', ['a box without area', 'less than a pixel', 'an inverted box',
+                                  'a box outside', 'unknown category', 'unknown image',
+                                  'a box that sticks out'])
+def test_mmdet_leaves_out_what_the_check_says(coco, name):
+    spoil, kind = COCO_FAULTS[name]
+    value = json.loads((coco / FILE).read_text())
+    spoil(value)
+    (coco / FILE).write_text(json.dumps(value))
+    made = CocoDataset(data_root=str(coco), ann_file=FILE, data_prefix=dict(img='train2017/'),
+                       metainfo=dict(classes=('cat',)), pipeline=[], test_mode=True,
+                       serialize_data=False)
+    boxes = sum(len(made.get_data_info(n)['instances']) for n in range(len(made)))
+    assert boxes == 2 - (RULES[kind][0] == 'dropped')
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"images": 3}', '[' * 100_000])
+def test_a_file_that_is_no_coco(coco, text):
+    (coco / FILE).write_text(text)
+    assert [each.kind for each in SMALL.check(coco).faults] == ['bad annotation']
+    assert annotation_faults(None, 'x')[0].level == 'fatal'
+
+
+def test_coco_is_prepared_from_its_archives(coco, tmp_path):
+    names = {'train2017': 'train2017', 'val2017': 'val2017',
+             'annotations': 'annotations_trainval2017'}
+    archives = [Path(shutil.make_archive(str(tmp_path / name), 'zip', coco, folder))
+                for folder, name in names.items()]
+    root = tmp_path / 'data'
+    with pytest.raises(UserError, match='val2017 is not here') as error:
+        SMALL.prepare(root, archives[:1])
+    assert 'http://images.cocodataset.org' in error.value.fix
+    said = SMALL.prepare(root, archives)
+    assert said.startswith('train2017 is already there; extracted 2 files')
+    assert SMALL.check(root).faults == []
+    assert sorted(path.name for path in root.iterdir()) == ['annotations', 'train2017', 'val2017']
