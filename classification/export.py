@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from classification.refinement import AUGMENTED, AUGMENTED_WEIGHTS
-from refaug_det.backbones import zoo
+from classification.refinement import AUGMENTED, AUGMENTED_WEIGHTS, REFINEMENT
+from refaug_det.backbones import timm_pyramids, zoo
 from refaug_det.backbones.zoo import BackboneCard, BackboneSpec
 from refaug_det.errors import UserError
 from refaug_det.runs import history
@@ -14,8 +14,14 @@ from refaug_det.runs.records import RunRecord
 
 
 def spec_of(classifier: Any) -> BackboneSpec:
-    """What a detector must know of a classifier's network and of its input."""
+    """What a detector must know of a classifier's network and of its input.
+
+    Raises:
+        UserError: a network of timm that is no feature pyramid.
+    """
     network, pixels = classifier.network, classifier.data_preprocessor
+    if network.architecture.startswith(timm_pyramids.PREFIX):
+        return timm_pyramids.spec_of(network.architecture, pixels.mean, pixels.std)
     return BackboneSpec(network.architecture, network.width, network.out_channels,
                         network.out_strides, pixels.mean, pixels.std, 'RGB')
 
@@ -24,14 +30,13 @@ def refuse_taken_names(cfg: Any, record: RunRecord, name: str) -> None:
     """Say before training what would stop its end: the zoo has others under these names.
 
     Raises:
-        UserError: a name belongs to a run of another config or seed.
+        UserError: a name belongs to another run.
     """
     epochs = sum(hook.get('epochs', 0) for hook in cfg.get('custom_hooks') or []
                  if hook.get('type') == 'RefAugRefinementHook')
     suffixes = ('-augmented', '-refined') if 0 < epochs < cfg.train_cfg.max_epochs else ('',)
     for taken in {f'{name}{suffix}' for suffix in suffixes} & set(zoo.names()):
-        theirs = zoo.card(taken).provenance
-        if (theirs.get('config_digest'), theirs.get('seed')) != (record.config_digest, record.seed):
+        if zoo.card(taken).provenance.get('run') != record.id:
             raise UserError(f'the zoo has the backbone of another run as {taken!r}',
                             zoo.zoo_dir(), 'choose another --name, or pass --overwrite')
 
@@ -56,8 +61,13 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
         record.notes.append(f'no backbone registered: {type(network).__name__} is no four-stage '
                             'ResNet that a detector can use')
         return []
-    rows, spec = history.read(work_dir), spec_of(classifier)
-    states = {'': (network.backbone_state(), rows[-1])}
+    rows = history.read(work_dir)
+    try:
+        spec, last = spec_of(classifier), network.backbone_state()
+    except UserError as error:  # a network of timm without the four maps
+        record.notes.append(f'no backbone registered: {error.what}')
+        return []
+    states = {'': (last, rows[-1])}
     augmented = work_dir / AUGMENTED_WEIGHTS
     if augmented.is_file():
         states = {'-augmented': (network.backbone_state(load_file(augmented)),
@@ -68,7 +78,7 @@ def register_backbones(classifier: Any, work_dir: Path, record: RunRecord, name:
         provenance = dict(run=record.id, config=record.config, config_digest=record.config_digest,
                           seed=record.seed, epoch=row['epoch'],
                           phase=row['phase'] if augmented.is_file() else None,
-                          augmentation_ended=suffix == '-refined',
+                          augmentation_ended=row['phase'] == REFINEMENT,
                           **(dict(refined_from=dict(refined_from)) if refined_from else {}))
         cards.append(zoo.register(f'{name}{suffix}', weights, spec, provenance=provenance,
                                   metrics=history.test_metrics(row), overwrite=overwrite))

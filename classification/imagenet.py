@@ -88,6 +88,11 @@ class ImageNetSource:
 
     def prepare(self, root: Path, archives: Sequence[Path]) -> str:
         wanted = [key for key in ('train', 'val') if not (root / key).is_dir()]
+        for key in {'train', 'val'} - set(wanted):
+            found = sum(path.is_dir() for path in (root / key).iterdir())
+            if found != self.classes:
+                raise UserError(f'{found} class folders instead of {self.classes}', root / key,
+                                'move the folder away, or see refaug-det data check imagenet')
         if not wanted:
             return f'ImageNet is already in {root}: train, val'
         published = {key: imagenet.ARCHIVE_META[key]

@@ -90,14 +90,27 @@ class RefAugRefinementHook(Hook):
             if value not in known:
                 raise UserError(f'{name} {value!r}', f'RefAugRefinementHook.{name}',
                                 f'it is {" or ".join(known)}')
+        numbers = dict(epochs=epochs, weaken=weaken, lr=0 if lr is None else lr)
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
+                    math.isfinite(value)) or value < 0 or (name != 'lr' and value != int(value)):
+                raise UserError(f'{name} {value!r}', f'RefAugRefinementHook.{name}',
+                                'a rate of 0 or more, whole numbers of epochs')
         if schedule == 'cosine' and lr is None:
             raise UserError('a cosine without a rate to begin at', 'RefAugRefinementHook.lr',
                             'set lr')
         self.epochs, self.lr, self.schedule, self.weaken = epochs, lr, schedule, weaken
         self.optimizer_state = optimizer_state
+        self.restored: dict[str, int] = {}
         self.pipeline = None if pipeline is None else Pipeline(pipeline)
 
+    def before_run(self, runner: Any) -> None:
+        for group in runner.optim_wrapper.param_groups:
+            group.setdefault('initial_lr', group['lr'])  # kept in checkpoints
+
     def before_train(self, runner: Any) -> None:
+        self.model = unwrapped(runner.model)
+        self._refuse(runner)
         if not 0 <= self.epochs <= runner.max_epochs:
             raise UserError(f'{self.epochs} refinement epochs of {runner.max_epochs}',
                             'RefAugRefinementHook.epochs', 'train_cfg.max_epochs is T1 + T2')
@@ -114,16 +127,19 @@ class RefAugRefinementHook(Hook):
         for dataset in datasets:
             dataset.strength = self.phases.strength
             if self.pipeline is not None:
+                _refuse_sizes(dataset, self.pipeline)
                 dataset.pipeline.in_refinement = self.pipeline
 
     def before_train_epoch(self, runner: Any) -> None:
         model = unwrapped(runner.model)
         model.strength = self.phases.strength(runner.epoch)
-        model.seen = model.seen_augmented = 0
+        model.seen = self.restored.pop('seen', 0)
+        model.seen_augmented = self.restored.pop('seen_augmented', 0)
         runner.message_hub.update_info('phase', self.phases.of(runner.epoch))
         if runner.epoch != self.phases.start or not self.epochs:
             return
-        runner.logger.info(f'refinement begins: augmentation off, rate {self.lr or "kept"}')
+        runner.logger.info(f'refinement begins: augmentation off, rate '
+                           f'{"kept" if self.lr is None else self.lr}')
         # a run resumed inside this epoch has had its reset
         if self.optimizer_state == 'reset' and runner.iter == self._begin(runner):
             runner.optim_wrapper.optimizer.state.clear()
@@ -134,8 +150,9 @@ class RefAugRefinementHook(Hook):
         begin = self._begin(runner)
         progress = (runner.iter - begin) / (runner.max_iters - begin)
         rate = self.lr if self.schedule == 'constant' else cosine(self.lr, progress)
-        for group in runner.optim_wrapper.param_groups:
-            group['lr'] = rate
+        base = runner.optim_wrapper.optimizer.defaults['lr']
+        for group in runner.optim_wrapper.param_groups:  # paramwise_cfg's multiples are kept
+            group['lr'] = rate * (group['initial_lr'] / base if base else 1)
 
     def after_train_epoch(self, runner: Any) -> None:
         model = unwrapped(runner.model)
@@ -147,10 +164,42 @@ class RefAugRefinementHook(Hook):
                                'augmented, or did not say that they were not')
         if self.epochs and runner.epoch + 1 == self.phases.start and is_main_process():
             _save_weights(Path(runner.work_dir) / AUGMENTED_WEIGHTS, model.network)
+        model.seen = model.seen_augmented = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """For checkpoints inside an epoch: what has reached the network in it."""
+        return dict(seen=self.model.seen, seen_augmented=self.model.seen_augmented)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.restored = dict(state)
+
+    def _refuse(self, runner: Any) -> None:
+        """What would go wrong at the switch only, after all augmented epochs."""
+        hooks = sum(isinstance(hook, RefAugRefinementHook) for hook in runner.hooks)
+        if hooks > 1:
+            raise UserError(f'{hooks} refinements in one run', 'custom_hooks', 'leave one')
+        falls = [type(one).__name__ for one in runner.param_schedulers or []
+                 if type(one).__name__.startswith('Cosine')]
+        if self.lr is None and falls and 0 < self.epochs < runner.max_epochs:
+            raise UserError(f'after {falls[0]} the last rate is next to nothing',
+                            'RefAugRefinementHook.lr', 'set lr (the paper: "reasonably small")')
 
     def _begin(self, runner: Any) -> int:
         """The first iteration of the refinement."""
         return self.phases.start * len(runner.train_dataloader)
+
+
+def _refuse_sizes(dataset: Any, pipeline: Pipeline) -> None:
+    """Look at some images for what would else stop the first batch of the refinement."""
+    if not hasattr(dataset, 'read') or not hasattr(dataset, 'pipeline'):
+        raise UserError('this data set takes no pipeline for the refinement',
+                        type(dataset).__name__, 'subclass classification.datasets.LabelledImages')
+    count = len(dataset)
+    some = sorted({count * part // 16 for part in range(16)}) if count else []
+    shapes = {tuple(pipeline(dataset.read(index)[0], 0.0)[0].shape) for index in some}
+    if len(shapes) > 1:
+        raise UserError(f'images of the refinement would differ in size: {sorted(shapes)[:3]}',
+                        'RefAugRefinementHook.pipeline', 'end it with a crop or resize to one size')
 
 
 def _save_weights(path: Path, network: Any) -> None:

@@ -28,6 +28,7 @@ import classification.refinement
 import classification.tiny_imagenet
 import classification.transforms  # noqa: F401  (all: registration)
 from classification.export import refuse_taken_names, register_backbones
+from refaug_det.backbones import zoo
 from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
 from refaug_det.runs.records import RunRecord
@@ -38,8 +39,8 @@ def resolve_classes(cfg: Config, classes: str | None) -> list[str]:
 
     Args:
         cfg: changed in place.
-        classes: `auto` or None for the classes of the training data, or names
-            separated by commas.
+        classes: `auto` for the classes of the training data, names separated by
+            commas, or None for those the config names, if it does, else `auto`.
 
     Raises:
         UserError: the data is not there, a split lacks a class, or the config
@@ -47,7 +48,8 @@ def resolve_classes(cfg: Config, classes: str | None) -> list[str]:
     """
     train = list(leaf_configs(cfg.train_dataloader.dataset))
     if classes in (None, 'auto'):
-        found = [names_of({**dataset, 'classes': None}) for dataset in train]
+        found = [names_of({**dataset, 'classes': None} if classes else dataset)
+                 for dataset in train]
         names = list(found[0]) if len(set(found)) == 1 else sorted(set().union(*found))
     else:
         names = [name.strip() for name in classes.split(',')]
@@ -112,6 +114,7 @@ def carry_out(cfg: Config, args: argparse.Namespace, name: str,
         name: of the run, and of the backbones it registers.
         start: puts weights into the network before training, and reports on it.
     """
+    zoo.plain_name(name)
     record = launch.prepare(cfg, args, 'classification', name)
     work_dir = Path(cfg.work_dir)
     with directory.recorded(work_dir, record):
@@ -120,8 +123,12 @@ def carry_out(cfg: Config, args: argparse.Namespace, name: str,
             refuse_taken_names(cfg, record, name)
         runner = launch.build(cfg, record)
         if start is not None:
-            report = start(checkpoints.unwrapped(runner.model).network)
-            record.notes.append(f'starts from {cfg.refined_from.file}: {report}')
+            def put_in() -> None:
+                report = start(checkpoints.unwrapped(runner.model).network)
+                record.notes.append(f'starts from {cfg.refined_from.file}: {report}')
+            runner.start = put_in
+        record.data = {part: dict(images=len(loop.dataloader.dataset)) for part, loop in (
+            ('train', runner.train_loop), ('val', runner.val_loop)) if loop is not None}
         runner.train()
         if processes.is_first():
             record.metrics = history.test_metrics(history.read(work_dir)[-1])

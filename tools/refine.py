@@ -1,4 +1,4 @@
-"""Refine a classifier that is trained already: standard augmentation only, a few epochs.
+"""Refine a classifier that is trained already: a few epochs without intensive augmentation.
 
     python tools/refine.py configs/cls/r50_mixup_refine.py --checkpoint X.pth \\
         --name x-refined --epochs 20 --lr 1e-4 --data-root data/imagenet
@@ -22,9 +22,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = launch.arguments(__doc__)
     add = parser.add_argument
     add('--checkpoint', required=True, help='weights to start from')
-    add('--epochs', type=int, default=20, help='T2 (default: 20)')
+    add('--epochs', type=int, help='T2 (default: 20)')
     add('--lr', type=float, help='rate (default: that of the config\'s refinement, if any)')
-    add('--schedule', choices=['constant', 'cosine'], help='of the rate (default: constant)')
+    add('--schedule', choices=['constant', 'cosine'],
+        help='of the rate (default: that of the config\'s refinement, else constant)')
     add('--batch-norm-only', action='store_true',
         help='re-estimate batch-norm statistics on clean images in one epoch; no weight changes')
     add('--name', required=True, help='name of the run, and of its backbone in the zoo')

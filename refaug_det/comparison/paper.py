@@ -21,6 +21,7 @@ from refaug_det.runs import records
 from refaug_det.runs.records import RunRecord
 
 CELLS = Path(__file__).with_name('paper.json')
+RISK_OPTIONS = dict(images=None, bn='eval', clean='center')
 WEIGHTS = (' --weights augmented', '')  # of `refaug-det analyze risk`; by default the last
 
 
@@ -199,10 +200,16 @@ def rows_of(run_dir: Path) -> list[dict[str, Any]]:
     """
     from refaug_det.runs import history  # not at the top: it loads mmengine
     try:
-        return history.read(run_dir)
+        rows = history.read(run_dir)
+        if all(isinstance(row, dict) and isinstance(row.get('epoch'), int) and all(
+                value is None or isinstance(value, (int, float)) for key, value in row.items()
+                if key != 'phase') for row in rows):
+            return rows
+        wrong = 'its rows are no epochs'
     except ValueError as error:
-        raise UserError(f'the history is not JSON ({error})', run_dir / history.FILE_NAME,
-                        'restore the file or run the job again') from None
+        wrong = str(error)
+    raise UserError(f'the history cannot be read ({wrong})', run_dir / history.FILE_NAME,
+                    'restore the file or run the job again')
 
 
 def risk_of(run_dir: Path, record: RunRecord, cell: Cell) -> tuple[float | None, str]:
@@ -221,8 +228,12 @@ def risk_of(run_dir: Path, record: RunRecord, cell: Cell) -> tuple[float | None,
              if entry.get('run') == record.id and entry.get('weights') == weights]
     if not found:
         return None, ''
-    entry = found[0]
-    risk = entry.get('clean_train' if cell.metric == 'clean risk' else entry.get('trained_on'))
+    entry, options = found[0], found[0].get('options') or {}
+    if entry.get('status') != 'done' or any(options.get(key) != value
+                                            for key, value in RISK_OPTIONS.items()):
+        return None, f'its risk.json ({weights}) is not of the finished run and all images, with ' \
+                     'analyze risk\'s own options'
+    risk = entry.get('clean_train' if cell.metric == 'clean risk' else str(entry.get('trained_on')))
     if not isinstance(risk, dict) or not isinstance(risk.get('value'), (int, float)):
         return None, f'no {cell.metric} of the {weights} weights in its risk.json'
     return 1000 * risk['value'], ''

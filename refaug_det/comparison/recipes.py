@@ -19,10 +19,11 @@ ROOT = Path(__file__).parents[2]
 # What a run's resolved config has, and its recipe has not, or has otherwise -> why.
 FILLED: dict[str, str] = {
     'randomness.*': 'the seed; trials of one recipe differ in it',
-    'train_dataloader.batch_size': 'the share of one device; auto_scale_lr has the total',
-    'train_cfg.micro_batch': 'images at once on a device with less room; the total is the same',
+    'train_dataloader.batch_size': 'the share of one device; `_at_once` looks at it',
+    'train_cfg.micro_batch': 'images at once on a device with less room; as above',
     '*_dataloader.dataset.classes*': "the data's own class names; model.num_classes counts them",
 }
+AT_ONCE = 32  # images a device sees in the paper's ImageNet runs: 256 on 8 GPUs
 # Of a protocol: what was found on disk. There is no copy of VOC here to say what it must be.
 FOUND = 'data.*'
 
@@ -99,8 +100,24 @@ def departures(run_dir: Path, record: RunRecord, recipe: Recipe) -> list[tuple[s
     except ValueError as error:
         raise UserError(f'the config is not JSON ({error})', stored,
                         'restore the file or run the job again') from None
-    return [change for change in configs.differences(found, wanted)
-            if not any(fnmatchcase(change[0], pattern) for pattern in FILLED)]
+    changes = [change for change in configs.differences(found, wanted)
+               if not any(fnmatchcase(change[0], pattern) for pattern in FILLED)]
+    return changes + _at_once(found, wanted) + _counts(record, wanted)
+
+
+def _at_once(found: dict, wanted: dict) -> list[tuple[str, Any, Any]]:
+    """Batch norm and batch augments see the images of one pass: not too few of them."""
+    here = found['train_cfg'].get('micro_batch') or found['train_dataloader']['batch_size']
+    least = min(wanted['train_dataloader']['batch_size'], AT_ONCE)
+    return [('images at once', here, f'{least} or more')] if here < least else []
+
+
+def _counts(record: RunRecord, wanted: dict) -> list[tuple[str, Any, Any]]:
+    """The data set is the one that the recipe means: as many images."""
+    expected = wanted.get('_images') or {}
+    here = {part: (record.data.get(part) or {}).get('images') for part in expected}
+    return [(f'{part} images', here[part], count) for part, count in expected.items()
+            if here[part] != count]
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def select(rows: Iterable[Mapping[str, Any]], phase: str | None, metric: str,
     """One number from the epochs of a phase.
 
     A run that was tested in fewer epochs than the rule takes gives none: a median of 3
-    epochs is no median of 10.
+    epochs is no median of 10. An epoch whose loss was not finite does not count.
 
     Args:
         rows: of `history.json`, in any order: `epoch`, `phase`, and test metrics.
@@ -64,7 +64,8 @@ def select(rows: Iterable[Mapping[str, Any]], phase: str | None, metric: str,
                       key=lambda row: row['epoch'])
     if wanted is not None:
         in_phase = in_phase[-wanted:]
-    values = [float(row[metric]) for row in in_phase if row.get(metric) is not None]
+    values = [float(row[metric]) for row in in_phase
+              if row.get(metric) is not None and row.get('loss', 0) is not None]
     count = len(in_phase) if wanted is None else wanted
     if len(values) < max(count, 1):
         return Selected(None, f'{metric} in {len(values)} of the {count} epochs it takes'

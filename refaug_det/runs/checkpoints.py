@@ -28,6 +28,7 @@ def state_of(runner: Any, epoch: int, iteration: int) -> dict[str, Any]:
     """All that a run needs to go on after `epoch` epochs and `iteration` iterations."""
     return dict(
         format=FORMAT, epoch=epoch, iteration=iteration, seed=runner.seed,
+        samples=_samples(runner),
         state_dict={k: v.detach().cpu() for k, v in unwrapped(runner.model).state_dict().items()},
         optimizer=_to_cpu(runner.optim_wrapper.state_dict()),
         param_schedulers=[_plain(s.state_dict()) for s in runner.param_schedulers or []],
@@ -62,11 +63,15 @@ def restore(runner: Any, state: dict[str, Any]) -> None:
     """Put a run where `state_of` found it.
 
     Raises:
-        UserError: the checkpoint belongs to another model or seed.
+        UserError: the checkpoint belongs to another model, seed or number of images.
     """
     if state['seed'] != runner.seed:
         raise UserError(f'the run to resume has seed {state["seed"]}, not {runner.seed}',
                         runner.work_dir, f'resume it with --seed {state["seed"]}')
+    if 'samples' in state and state['samples'] != _samples(runner):
+        raise UserError(f'the run to resume had {state["samples"]} training images, here are '
+                        f'{_samples(runner)}', runner.work_dir, 'resume it with the data that it '
+                        'began with')
     try:
         unwrapped(runner.model).load_state_dict(state['state_dict'], strict=True)
     except RuntimeError as error:
@@ -77,7 +82,8 @@ def restore(runner: Any, state: dict[str, Any]) -> None:
                                 strict=True):
         scheduler.load_state_dict(saved)
     for name, hook in _with_state(runner).items():
-        hook.load_state_dict(state['hooks'][name])
+        if name in state.get('hooks', {}):
+            hook.load_state_dict(state['hooks'][name])
     runner.train_loop._epoch, runner.train_loop._iter = state['epoch'], state['iteration']
 
 
@@ -106,6 +112,11 @@ class RefAugCheckpointHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
             save(runner, runner.epoch + 1, runner.iter, self.keep)
+
+
+def _samples(runner: Any) -> int:
+    """Training images, on which the number of iterations of an epoch depends."""
+    return len(runner.train_dataloader.dataset)
 
 
 def _with_state(runner: Any) -> dict[str, Any]:

@@ -21,7 +21,9 @@ class RefAugEMAHook(Hook):
     the average: validation, the kept weights of the augmented phase, the
     checkpoint of the epoch and the exported backbone all are of the averaged
     weights. The optimiser goes on with the live ones. Buffers (the running
-    statistics of batch norm) are not averaged: they are the live model's.
+    statistics of batch norm) are not averaged: they are the live model's. The
+    average begins anew with the refinement: it would else carry weights of the
+    augmented phase through it.
 
     Args:
         momentum: weight of the newest weights, in (0, 1); 1 - momentum is
@@ -39,6 +41,7 @@ class RefAugEMAHook(Hook):
             raise UserError(f'momentum {momentum}', 'RefAugEMAHook.momentum',
                             'it is in (0, 1), such as 1e-4 for a decay of 0.9999')
         self.momentum = momentum
+        self.phase: str | None = None
         self.swapped = False  # does the model hold the average, and `average` the live weights?
 
     def before_run(self, runner: Any) -> None:
@@ -52,6 +55,10 @@ class RefAugEMAHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
+        phase = runner.message_hub.runtime_info.get('phase')
+        if phase != self.phase:
+            self.average.n_averaged.zero_()  # the next update is the first
+            self.phase = phase
         self.average.update_parameters(self.model)
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -59,10 +66,10 @@ class RefAugEMAHook(Hook):
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints: the weights that the model does not hold, and which these are."""
-        return dict(swapped=self.swapped, average=self.average.state_dict())
+        return dict(swapped=self.swapped, phase=self.phase, average=self.average.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.swapped = state['swapped']
+        self.swapped, self.phase = state['swapped'], state['phase']
         self.average.load_state_dict(state['average'])
 
     @torch.no_grad()

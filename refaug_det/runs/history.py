@@ -39,12 +39,14 @@ class RefAugHistoryHook(Hook):
 
     priority = 'LOW'  # before the checkpoint hook: what a checkpoint covers is written
 
+    def __init__(self) -> None:
+        self.losses: list[Any] = []  # of the epoch so far
+
     def before_train(self, runner: Any) -> None:
         # a resumed run drops what lies behind its checkpoint: it will be run again
         self.rows = [row for row in read(runner.work_dir) if row['epoch'] <= runner.epoch]
 
     def before_train_epoch(self, runner: Any) -> None:
-        self.losses: list[Any] = []
         self.rate: float | None = None
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -64,6 +66,7 @@ class RefAugHistoryHook(Hook):
                    loss=_finite(sum(losses) / len(losses)) if losses else None)
         if info.get('augmented_share') is not None:
             row['augmented_share'] = info.get('augmented_share')
+        self.losses = []
         self.rows = [r for r in self.rows if r['epoch'] != row['epoch']] + [row]
         self._write(runner)
 
@@ -71,6 +74,13 @@ class RefAugHistoryHook(Hook):
         if self.rows and metrics:
             self.rows[-1].update({k: _finite(v) for k, v in metrics.items()})
             self._write(runner)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints inside an epoch: the losses before it."""
+        return dict(losses=[float(loss) for loss in self.losses])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.losses = list(state['losses'])
 
     def _write(self, runner: Any) -> None:
         if is_main_process():

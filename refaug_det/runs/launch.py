@@ -21,6 +21,7 @@ from refaug_det.runs import (
     precision,
     processes,
     progress,  # noqa: F401  (registration)
+    ranges,
     records,
     trackers,
 )
@@ -82,6 +83,10 @@ def load(args: argparse.Namespace) -> Config:
     if args.data_root and not configs.set_everywhere(cfg, 'data_root', args.data_root):
         raise UserError('nothing in the config takes --data-root', args.config,
                         'the data set needs a data_root key')
+    if cfg.get('load_from'):
+        raise UserError('load_from loads what fits, and runs what a file asks for', 'load_from',
+                        'tools/refine.py --checkpoint FILE, or --backbone NAME')
+    ranges.check(cfg)
     cfg.launcher, cfg.resume = args.launcher, args.resume
     cfg.randomness = dict(seed=args.seed)
     if args.amp:
@@ -89,18 +94,30 @@ def load(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> records.RunRecord:
-    """Claim the run directory (`cfg.work_dir`) and make the run's record.
+def resolve(cfg: Config, args: argparse.Namespace, name: str) -> tuple[str, dict[str, Any]]:
+    """Settle batch, trackers and run directory; `cfg` is changed in place.
+
+    Returns:
+        One line on the batch, and the config as the run directory keeps it.
 
     Raises:
-        UserError: see `refaug_det.runs.batches`, `trackers` and `directory.claim`.
+        UserError: see `refaug_det.runs.batches` and `trackers`.
     """
     world_size = processes.world_size(args.launcher)
     batch = (batches.scale_lr if args.scale_lr else batches.keep_total_batch)(cfg, world_size)
     trackers.track(cfg, args.track, f'{name}-seed{args.seed}')
-    work_dir = args.work_dir or Path('work_dirs') / f'{name}-seed{args.seed}'
-    cfg.work_dir = str(work_dir)
-    resolved = json.loads(json.dumps(cfg.to_dict(), default=str), parse_constant=str)
+    cfg.work_dir = str(args.work_dir or Path('work_dirs') / f'{name}-seed{args.seed}')
+    return batch, json.loads(json.dumps(cfg.to_dict(), default=str), parse_constant=str)
+
+
+def prepare(cfg: Config, args: argparse.Namespace, stage: str, name: str) -> records.RunRecord:
+    """Claim the run directory (`cfg.work_dir`) and make the run's record.
+
+    Raises:
+        UserError: see `resolve` and `directory.claim`.
+    """
+    batch, resolved = resolve(cfg, args, name)
+    work_dir, world_size = Path(cfg.work_dir), processes.world_size(args.launcher)
     record = records.RunRecord(
         name=name, stage=stage, config=_shown(args.config), seed=args.seed,
         config_digest=files.digest(configs.significant(resolved)),
@@ -120,7 +137,9 @@ def build(cfg: Config, record: records.RunRecord) -> Any:
     """
     try:
         runner = RefAugRunner.from_cfg(cfg)
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        runner.build_rest()
+    except (AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError,
+            ValueError) as error:
         raise UserError(f'the config cannot be built: {type(error).__name__}: '
                         f'{str(error)[:300]}', record.config, 'mend the config') from error
     record.device = environment.device(runner.world_size)
@@ -130,6 +149,9 @@ def build(cfg: Config, record: records.RunRecord) -> Any:
 def _notes(cfg: Config, world_size: int) -> list[str]:
     """What a reader must know of how the run trains."""
     notes = []
+    if cfg.train_cfg.get('micro_batch'):
+        notes.append(f'batch norm and batch augments see {cfg.train_cfg.micro_batch} images at '
+                     'once')
     if world_size > 1:
         notes.append(f'batch norm over all {world_size} processes (SyncBN)' if cfg.get('sync_bn')
                      else 'batch norm over the images of one process at a time (SyncBN is off)')
@@ -137,8 +159,8 @@ def _notes(cfg: Config, world_size: int) -> list[str]:
     if str(wrapper.get('type')).endswith('AmpOptimWrapper'):
         notes.append(f'trained with mixed precision ({wrapper.get("dtype")}), '
                      'tested without')
-    notes += [f'metrics and weights are of the moving average (momentum {hook.get("momentum")}), '
-              'with the batch norm statistics of the live weights'
+    notes += ['metrics and weights are of the moving average (momentum '
+              f'{hook.get("momentum", 1e-4)}), with the batch norm statistics of the live weights'
               for hook in cfg.get('custom_hooks') or () if hook.get('type') == 'RefAugEMAHook']
     return notes
 

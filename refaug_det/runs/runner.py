@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from refaug_det.errors import UserError
-from refaug_det.runs import checkpoints, signals
+from refaug_det.runs import checkpoints, finite, signals
 from refaug_det.runs.loops import end_workers, without_idle_options
 from refaug_det.runs.randomness import seed_from
 
@@ -30,6 +31,7 @@ class RefAugRunner(Runner):
     """A Runner that is reproducible from its seed and resumable at any iteration."""
 
     _has_loaded: bool
+    start: Callable[[], None] | None = None  # puts weights in after all are initialised
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
         # mmengine names its global loggers by the second: two runs of one process would share
@@ -60,6 +62,7 @@ class RefAugRunner(Runner):
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
         self.register_hook(signals.SignalHook())
+        self.register_hook(finite.FiniteLossHook())
 
     def build_model(self, model: Any) -> torch.nn.Module:
         seed_from(self.seed, 'model')
@@ -77,6 +80,14 @@ class RefAugRunner(Runner):
                 return MMDistributedDataParallel(
                     module=model, broadcast_buffers=False, find_unused_parameters=unused)
             return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_rest(self) -> None:
+        """Build what mmengine builds in `train`, so that what cannot be built is found before."""
+        _ = self.train_loop, self.val_loop if self._val_loop is not None else None
+        self.optim_wrapper: Any = self.build_optim_wrapper(self.optim_wrapper)
+        schedulers: Any = self.param_schedulers
+        if schedulers is not None:
+            self.param_schedulers: Any = self.build_param_scheduler(schedulers)
 
     def train(self) -> torch.nn.Module:
         try:
@@ -103,6 +114,8 @@ class RefAugRunner(Runner):
     def _init_model_weights(self) -> None:
         seed_from(self.seed, 'weights')
         super()._init_model_weights()
+        if self.start is not None:
+            self.start()
 
     def load_or_resume(self) -> None:
         if self._has_loaded or not self._resume:

@@ -172,7 +172,7 @@ def observe(dark_images, tmp_path, monkeypatch):
 
     def run(work_dir='run', *, epochs=4, refine: int | None = 2, lr=None, workers=0,
             persistent=False, resume=False, dataset=None, batch_augments=True, micro_batch=None,
-            step=1, interval_iters=None, **refinement):
+            step=1, interval_iters=None, hooks=1, scheduler=None, **refinement):
         cfg = Config(dict(
             work_dir=str(tmp_path / work_dir), resume=resume, randomness=dict(seed=5),
             default_scope='mmengine', custom_hooks=[],
@@ -186,13 +186,13 @@ def observe(dark_images, tmp_path, monkeypatch):
                 collate_fn=dict(type='default_collate'), dataset=dataset or folder()),
             train_cfg=dict(type='RefAugTrainLoop', max_epochs=epochs, micro_batch=micro_batch),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
-            param_scheduler=[dict(type='MultiStepLR', milestones=[step], gamma=0.1)],
+            param_scheduler=[scheduler or dict(type='MultiStepLR', milestones=[step], gamma=0.1)],
             default_hooks=dict(logger=None, checkpoint=dict(
                 type='RefAugCheckpointHook', keep=99, interval_iters=interval_iters),
                                history=dict(type='RefAugHistoryHook'), sampler_seed=None)))
         if refine is not None:
             cfg.custom_hooks = [dict(type='RefAugRefinementHook', epochs=refine, lr=lr,
-                                     **refinement)]
+                                     **refinement)] * hooks
         runner = RefAugRunner.from_cfg(cfg)
         recorders.append(Recorder())
         runner.register_hook(recorders[-1], priority='LOWEST')

@@ -75,9 +75,15 @@ def test_another_run_gives_one(work_dir, record):
     model = classifier()
     card, = register_backbones(model, work_dir, record, 'net')
     assert zoo.names() == [card.name] == ['net']
-    assert (card.provenance['phase'], card.provenance['augmentation_ended']) == (None, False)
+    assert (card.provenance['phase'], card.provenance['augmentation_ended']) == (None, True)
     assert card.metrics == {'top-1': 40.0}
     resnets.reference('resnet18', 8).load_state_dict(zoo.weights('net'))  # loads whole
+
+
+def test_a_run_that_was_never_refined_says_so(work_dir, record):
+    files.write_json(work_dir / history.FILE_NAME, [{**row, 'phase': None} for row in ROWS])
+    card, = register_backbones(classifier(), work_dir, record, 'net')
+    assert card.provenance['augmentation_ended'] is False
 
 
 def test_other_weights_do_not_take_a_name_unasked(work_dir, record):
@@ -99,7 +105,7 @@ def test_a_name_of_another_run_is_refused_before_training(work_dir, record, epoc
     register_backbones(classifier(), work_dir, record, taken)
     register_backbones(classifier(), work_dir, record, free)
     refuse_taken_names(cfg, record, 'net')  # the same run again
-    other = RunRecord(name='net', stage='classification', config_digest='d', seed=8)
+    other = RunRecord(name='net', stage='classification', config_digest='d', seed=7)
     with pytest.raises(UserError, match=f"as '{taken}'"):
         refuse_taken_names(cfg, other, 'net')
     refuse_taken_names(cfg, other, 'new')
@@ -111,3 +117,39 @@ def test_weights_that_are_not_finite_are_refused(work_dir, record):
     with pytest.raises(UserError, match='not finite'):
         register_backbones(model, work_dir, record, 'net')
     assert zoo.names() == []
+
+
+def timm_classifier(name, **options):
+    return MODELS.build(dict(
+        type='RefAugClassifier', num_classes=3,
+        network=dict(type='RefAugTimm', name=name, **options),
+        data_preprocessor=dict(type='RefAugImagePreprocessor', mean=[1.0, 2.0, 3.0],
+                               std=[4.0, 5.0, 6.0])))
+
+
+@pytest.mark.parametrize('name', ['test_resnet', 'test_efficientnet', 'convnext_atto'])
+def test_a_pyramid_of_timm_is_registered_whole(work_dir, record, name):
+    before, after = timm_classifier(name), timm_classifier(name)
+    save_file(before.network.state_dict(), work_dir / AUGMENTED_WEIGHTS)
+    cards = register_backbones(after, work_dir, record, 'net')
+    assert [card.spec for card in cards] == 2 * [spec_of(after)]
+    assert cards[0].spec == resnets.spec_of(f'timm/{name}', 64, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    net = resnets.reference(f'timm/{name}').eval()
+    image = torch.randn(1, 3, 64, 64)
+    maps = []
+    for card in cards:
+        net.load_state_dict(zoo.weights(card.name))
+        maps.append(net(image)[-1])
+    last = after.eval().network.net.forward_intermediates(image, intermediates_only=True)[-1]
+    assert torch.equal(maps[1], last)
+    assert not torch.equal(maps[0], last)
+
+
+@pytest.mark.parametrize(('network', 'said'), [
+    (dict(name='test_vit'), 'cannot be a detector backbone'),
+    (dict(name='test_resnet', in_chans=3, layers=(2, 1, 1, 1)), 'not those of timm/test_resnet')])
+def test_another_network_of_timm_is_not_registered_and_the_record_says_so(work_dir, record,
+                                                                         network, said):
+    assert register_backbones(timm_classifier(**network), work_dir, record, 'net') == []
+    assert zoo.names() == []
+    assert said in record.notes[-1]

@@ -168,9 +168,15 @@ def test_rate_schedule_and_hook_of_the_config():
     kept = planned(5, None, None, False, hook=dict(epochs=2, lr=0.3, pipeline=[], weaken=1))
     assert kept.custom_hooks[0] == dict(type='RefAugRefinementHook', epochs=5, weaken=0, lr=0.3,
                                         pipeline=[])
+    assert planned(5, 0.0, None, False).custom_hooks[0].lr == 0
+    with pytest.raises(UserError, match='0 epochs'):
+        planned(0, 0.1, None, False)
     with pytest.raises(UserError, match='no learning rate'):
         planned(5, None, None, False)
-    still = planned(5, 0.01, None, True)
+    for given in ((5, None, None), (None, 0.01, None), (None, None, 'cosine')):
+        with pytest.raises(UserError, match='nothing is trained'):
+            planned(*given, True)
+    still = planned(None, None, None, True)
     assert still.train_cfg.max_epochs == 1
     assert still.optim_wrapper.type == 'RefAugNoUpdate'
 
@@ -184,3 +190,18 @@ def test_where_weights_come_from(monkeypatch, trained):
             starting_weights(name)
     with pytest.raises(UserError, match='no such weights file'):
         starting_weights('nowhere.pth')
+
+
+def test_other_pixels_or_classes_than_those_of_the_training_are_refused(refine, words, train_cls,
+                                                                       tmp_path, capsys):
+    assert train_cls([*words(epochs=2)]) == 0
+    source = tmp_path / 'run' / AUGMENTED_WEIGHTS
+    capsys.readouterr()
+    more = ('--epochs', '1', '--lr', '0.1')
+    assert refine(source, *more, options=['model.data_preprocessor.mean=0,0,0']) == 2
+    assert 'trained with pixel mean [123.675, 116.28, 103.53]' in capsys.readouterr().err
+    classes = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    names = classes['train_dataloader']['dataset']['classes']
+    assert refine(source, *more, '--classes', ','.join(names[::-1])) == 2
+    assert 'other classes, or in another order' in capsys.readouterr().err
+    assert refine(source, *more, '--classes', ','.join(names)) == 0

@@ -73,7 +73,7 @@ def test_data_set_without_phases_is_refused(observe):
     assert caught.value.fix
 
 
-@pytest.mark.parametrize('epochs', [-1, 5])
-def test_more_refinement_than_epochs_is_refused(observe, epochs):
-    with pytest.raises(UserError, match='refinement epochs of 4'):
+@pytest.mark.parametrize(('epochs', 'says'), [(-1, 'epochs -1'), (5, 'refinement epochs of 4')])
+def test_more_refinement_than_epochs_is_refused(observe, epochs, says):
+    with pytest.raises(UserError, match=says):
         observe(refine=epochs)

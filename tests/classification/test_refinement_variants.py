@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from classification.refinement import Phases, cosine
 from refaug_det.errors import UserError
@@ -103,7 +104,28 @@ def test_a_reset_at_every_resume_would_be_another_run(observe, tmp_path, monkeyp
     (dict(schedule='cosine'), 'cosine without a rate'),
     (dict(optimizer_state='lost'), "optimizer_state 'lost'"),
     (dict(weaken=2), 'fades over 2 of 2'),
-    (dict(weaken=-1), 'fades over -1 of 2')])
+    (dict(weaken=-1), 'weaken -1'), (dict(weaken=0.5), 'weaken 0.5'), (dict(refine=1.5), 'epochs'),
+    (dict(lr=-0.1), 'lr -0.1'), (dict(lr=float('nan')), 'lr nan'), (dict(lr='high'), 'lr')])
 def test_wrong_options_are_refused(observe, options, says):
     with pytest.raises(UserError, match=says):
         observe(**options)
+
+
+def test_images_that_would_differ_in_size_are_found_before_training(observe, dark_images, tmp_path):
+    for number, path in enumerate(sorted(dark_images.rglob('*.png'))):
+        target = tmp_path / 'mixed' / path.relative_to(dark_images)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((8 + number % 2, 8)).save(target)
+    resized = [dict(type='RefAugTransform', name='Resize', size=[8, 8])]
+    folder = observe.folder(data_root=str(tmp_path / 'mixed'), pipeline=resized)
+    with pytest.raises(UserError, match='differ in size'):
+        observe(dataset=folder, pipeline=[])
+    observe('same', dataset=folder, pipeline=resized)
+
+
+def test_two_refinements_and_a_rate_that_fell_to_nothing_are_refused(observe):
+    with pytest.raises(UserError, match='2 refinements'):
+        observe('two', hooks=2)
+    with pytest.raises(UserError, match='next to nothing'):
+        observe('cosine', scheduler=dict(type='CosineAnnealingLR', T_max=2, end=2))
+    observe('fine', scheduler=dict(type='CosineAnnealingLR', T_max=2, end=2), lr=0.001)

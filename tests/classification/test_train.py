@@ -188,7 +188,7 @@ def test_another_number_of_classes(train_cls, words, tmp_path, toy_images, capfd
     ([], ['train_cgf.max_epochs=3'], "did you mean 'train_cfg'"),
     ([], ['model.network.dept=18'], "did you mean 'depth'"),
     ([], ['model.batch_augments.0.alpha=-1'], 'alpha'),
-    ([], ['custom_hooks.0.epochs=-1'], '-1 refinement epochs of 3'),
+    ([], ['custom_hooks.0.epochs=-1'], 'epochs -1'),
     ([], ['custom_hooks.0.epochs=4'], '4 refinement epochs of 3'),
     ([], ['train_dataloader.dataset.pipeline.0.name=RandomCorp'], "did you mean 'RandomCrop'"),
     ([], ['train_dataloader.dataset.pipeline.0.size=200'], '.jpg'),
@@ -225,3 +225,26 @@ def test_a_corrupt_image_is_named(train_cls, words, toy_images, tmp_path, capfd,
     assert run.status == 'failed'
     assert 'cannot decode' in run.error
     assert zoo.names() == []
+
+
+def test_load_from_runs_no_code_and_loads_nothing_by_halves(words, train_cls, tmp_path, capsys):
+    import pickle
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / 'ran',)
+
+    (tmp_path / 'bad.pth').write_bytes(pickle.dumps(Payload()))
+    assert train_cls([*words(options=[f'load_from={tmp_path / "bad.pth"}'])]) == 2
+    assert 'tools/refine.py --checkpoint' in capsys.readouterr().err
+    assert not (tmp_path / 'ran').exists()
+    pickle.loads((tmp_path / 'bad.pth').read_bytes())
+    assert (tmp_path / 'ran').exists()  # the payload works
+
+
+def test_a_resume_with_other_data_is_refused(words, train_cls, toy_images, tmp_path, capsys):
+    less = shutil.copytree(toy_images, tmp_path / 'less')
+    assert train_cls([*words()]) == 0
+    next((less / 'train').rglob('*.jpg')).unlink()
+    assert train_cls([*words('--resume', data=less)]) == 2
+    assert 'had 32 training images, here are 31' in capsys.readouterr().err

@@ -146,6 +146,9 @@ def test_a_detector_with_the_average_is_of_another_protocol():
     assert protocol.differences(with_it, of(dict(type='RefAugEMAHook', momentum=0.2)))
 
 
+RUNNER = SimpleNamespace(message_hub=SimpleNamespace(runtime_info={}))
+
+
 def test_buffers_of_the_average_follow_the_model():
     model = nn.BatchNorm1d(2)
     hook = RefAugEMAHook(0.5)
@@ -154,6 +157,31 @@ def test_buffers_of_the_average_follow_the_model():
         with torch.no_grad():
             model.weight.fill_(value)
             model.running_mean.fill_(value)
-        hook.after_train_iter(None, 0)
+        hook.after_train_iter(RUNNER, 0)
     assert hook.average.module.weight.tolist() == [2.0, 2.0]
     assert hook.average.module.running_mean.tolist() == [3.0, 3.0]
+
+
+def test_the_average_begins_anew_with_the_refinement():
+    model, info = nn.Linear(1, 1, bias=False), {'phase': 'augmented'}
+    runner = SimpleNamespace(model=model, message_hub=SimpleNamespace(runtime_info=info))
+    hook = RefAugEMAHook(0.5)
+    hook.before_run(runner)
+
+    def update(hook, value):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        hook.after_train_iter(runner, 0)
+        return hook.average.module.weight.item()
+
+    assert [update(hook, value) for value in (100.0, 200.0)] == [100.0, 150.0]
+    info['phase'] = 'refinement'
+    again = RefAugEMAHook(0.5)
+    again.before_run(runner)
+    again.load_state_dict(hook.state_dict())  # resumed at the switch
+    for one in (hook, again):
+        assert [update(one, value) for value in (2.0, 4.0)] == [2.0, 3.0]
+    later = RefAugEMAHook(0.5)
+    later.before_run(runner)
+    later.load_state_dict(hook.state_dict())  # resumed after it: nothing begins anew
+    assert update(later, 5.0) == 4.0

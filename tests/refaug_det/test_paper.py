@@ -47,6 +47,7 @@ def put(run_dir: Path, config: str, values: dict[str | None, list], *options: st
         part.dataset.classes = [str(number) for number in range(cfg.model.num_classes)]
     record = launch.prepare(cfg, args, 'classification', run_dir.name)
     record.status = status
+    record.data = {part: dict(images=count) for part, count in (cfg.get('_images') or {}).items()}
     record.write(run_dir)
     rows = [{'phase': phase, 'top-1': value, 'top-5': value + 1}
             for phase, of_phase in values.items() for value in of_phase]
@@ -123,6 +124,23 @@ def test_a_changed_run_does_not_pass_for_the_recipe(tmp_path, options, key):
     assert not cells_of(measured, MIXUP)
     (path, why), = measured.left_out
     assert (path, why.startswith(f'not the recipe: {key} is ')) == (run, True)
+
+
+@pytest.mark.parametrize(('change', 'key'), [
+    (lambda record, stored: stored['train_cfg'].update(micro_batch=8), 'images at once'),
+    (lambda record, stored: stored['train_dataloader'].update(batch_size=16), 'images at once'),
+    (lambda record, stored: record['data']['train'].update(images=49_999), 'train images'),
+    (lambda record, stored: record.update(data={}), 'train images')])
+def test_few_images_at_once_or_other_data_are_another_run(tmp_path, change, key):
+    run = put(tmp_path / 'run', MIXUP, phases(95.0, 96.0))
+    files = [run / 'run.json', run / 'config.json']
+    contents = [json.loads(path.read_text()) for path in files]
+    change(*contents)
+    for path, content in zip(files, contents, strict=True):
+        path.write_text(json.dumps(content))
+    measured = paper.measure(EXHIBITS['table1'], [run])
+    assert not cells_of(measured, MIXUP)
+    assert f'not the recipe: {key} is ' in measured.left_out[0][1]
 
 
 @pytest.mark.parametrize('pattern', recipes.FILLED)

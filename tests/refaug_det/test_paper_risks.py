@@ -15,8 +15,9 @@ RECORD = RunRecord(name='net', stage='classification', id='mine')
 
 def analysed(run_dir, weights, run='mine', **entry):
     risks = dict(clean_train=0.098, standard_train=0.0047, augmented_train=1.356)
-    results.keep(run_dir / 'risk.json', run, weights, dict(
-        {name: dict(value=value) for name, value in risks.items()}, **entry))
+    results.keep(run_dir / 'risk.json', run, weights, {
+        **{name: dict(value=value) for name, value in risks.items()}, 'status': 'done',
+        'options': dict(draws=1, images=None, bn='eval', clean='center'), **entry})
 
 
 def test_every_cell_reads_its_own_number(tmp_path):
@@ -48,3 +49,14 @@ def test_another_file_is_refused(tmp_path):
     (tmp_path / 'risk.json').write_text('<html>')
     with pytest.raises(UserError, match='no file of an analysis'):
         paper.risk_of(tmp_path, RECORD, MIXUP[0])
+
+
+@pytest.mark.parametrize('entry', [
+    dict(status='interrupted'), dict(options=dict(images=10, bn='eval', clean='center')),
+    dict(options=dict(images=None, bn='train', clean='center')),
+    dict(options=dict(images=None, bn='eval', clean='standard')), dict(options=None)])
+def test_a_partial_or_other_analysis_fills_no_cell(tmp_path, entry):
+    analysed(tmp_path, 'augmented', trained_on='augmented_train', **entry)
+    value, why = paper.risk_of(tmp_path, RECORD, MIXUP[0])
+    assert value is None
+    assert 'not of the finished run' in why

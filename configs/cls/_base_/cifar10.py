@@ -17,3 +17,4 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'), sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='RefAugCIFAR', data_root='data', name='cifar10', split='test',
                  pipeline=[]))
+_images = dict(train=50000, val=10000)  # a run on other data is not the recipe's

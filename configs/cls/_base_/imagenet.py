@@ -18,3 +18,4 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'), sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='RefAugImageFolder', data_root='data/imagenet', split='val',
                  pipeline=test_pipeline))
+_images = dict(train=1281167, val=50000)  # a run on other data is not the recipe's

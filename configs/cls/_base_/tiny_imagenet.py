@@ -17,3 +17,4 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'), sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='RefAugTinyImageNet', data_root='data/tiny-imagenet-200', split='val',
                  pipeline=[]))
+_images = dict(train=100000, val=10000)  # a run on other data is not the recipe's
