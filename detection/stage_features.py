@@ -28,8 +28,9 @@ def build(source: Source) -> nn.Module:
     """The backbone, frozen: in eval mode, its weights loaded whole (random where it has none).
 
     Raises:
-        UserError: the weights cannot be had, or are not whole.
+        UserError: the weights cannot be had, or are not whole; or the network is timm's.
     """
+    resnets.depth_of(source.spec.architecture)  # what follows goes through a ResNet's stages
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(0, 'probe') % 2**63)
         net = resnets.reference(source.spec.architecture, source.spec.width)

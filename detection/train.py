@@ -11,16 +11,21 @@ from mmengine.config import Config
 import refaug_det.backbones.loading  # noqa: F401  (registration)
 from detection import mmcv_operators
 from refaug_det.comparison import protocol
+from refaug_det.comparison.grid import Plan
 from refaug_det.errors import UserError
 from refaug_det.runs import checkpoints, directory, history, launch, processes
+from refaug_det.runs import config as configs
 from refaug_det.runs.progress import headline
 from refaug_det.runs.records import RunRecord
 
 OPERATORS = mmcv_operators.import_mmdet()  # before anything else imports mmdet
 
-from detection.datasets import classes_in  # noqa: E402
+import detection.legacy_boxes  # noqa: E402  (registration)
+import detection.res5_head  # noqa: E402  (registration)
+import detection.timm_backbone  # noqa: E402, F401  (registration)
+from detection.datasets import classes_in, refuse_faults  # noqa: E402
 from detection.metrics import RefAugVOCMetric  # noqa: E402
-from detection.plug import find, plug_backbone  # noqa: E402
+from detection.plug import Source, find, plug_backbone  # noqa: E402
 
 
 def set_classes(cfg: Config, classes: str | None) -> None:
@@ -41,19 +46,24 @@ def set_classes(cfg: Config, classes: str | None) -> None:
     for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[part].dataset.metainfo = dict(classes=names)
         cfg[part].dataset.drop_unknown = classes != 'auto'
-    cfg.model.roi_head.bbox_head.num_classes = len(names)
+    configs.set_everywhere(cfg.model, 'num_classes', len(names))  # in whichever head
 
 
 def _splits(runner: Any) -> dict[str, Any]:
     """What the training and the test split hold; dropped objects are said aloud."""
-    found = dict(train=runner.train_loop.dataset.summary(),
-                 test=runner.val_loop.dataloader.dataset.summary())
+    sets = dict(train=runner.train_loop.dataset, test=runner.val_loop.dataloader.dataset)
+    found = {split: dataset.summary() for split, dataset in sets.items()}
+    both = set(sets['train'].image_ids) & set(sets['test'].image_ids)
+    found['test']['also_in_train'] = len(both)
     if processes.is_first():
         for split, summary in found.items():
-            dropped = ', '.join(f'{n} x {why}' for why, n in summary['dropped'].items())
-            print(f'  {split}: {summary["images"]} images, {summary["objects"]} objects'
-                  + (f'; dropped {dropped}' if dropped else '')
-                  + (f'; truncated {summary["truncated"][:3]}' if summary['truncated'] else ''))
+            said = [f'{what} {", ".join(f"{n} x {kind}" for kind, n in summary[what].items())}'
+                    for what in ('dropped', 'noted') if summary[what]]
+            print('; '.join([f'  {split}: {summary["images"]} images, {summary["objects"]} objects',
+                             *said, *([f'truncated {summary["truncated"][:3]}']
+                                      if summary['truncated'] else [])]))
+        if both:
+            print(f'  test images that are in train too: {len(both)}, such as {min(both)}')
     return found
 
 
@@ -74,20 +84,32 @@ def _adopt_protocol(record: RunRecord, cfg: Config, world_size: int) -> None:
     record.protocol_fingerprint = protocol.fingerprint(record.protocol)
 
 
-def run(args: argparse.Namespace) -> RunRecord:
-    """Fine-tune a detector from a backbone as the command line says."""
+def configure(args: argparse.Namespace) -> tuple[Config, Source, str]:
+    """The config of a run, the backbone it starts from, and what the run is called."""
     source = find(args.backbone)
     cfg = launch.load(args)
     set_classes(cfg, args.classes)
     # what is tested is what counts, also while training
     cfg.val_dataloader, cfg.val_evaluator = cfg.test_dataloader, cfg.test_evaluator
-    cfg = plug_backbone(cfg, source)
     name = f'{Path(args.config).stem}-{source.name.replace("://", "-").replace(" ", "-")}'
+    return plug_backbone(cfg, source), source, name
+
+
+def planned(args: argparse.Namespace) -> Plan:
+    """What `run` would record of config and backbone, without running."""
+    cfg, source, name = configure(args)
+    return Plan(launch.resolve(cfg, args, name)[1], source.sha256)
+
+
+def run(args: argparse.Namespace) -> RunRecord:
+    """Fine-tune a detector from a backbone as the command line says."""
+    cfg, source, name = configure(args)
+    refuse_faults(cfg)
     record = launch.prepare(cfg, args, 'detection', name)
     work_dir = Path(cfg.work_dir)
+    record.selection, record.operators = 'last epoch', OPERATORS
+    record.backbone = dict(name=source.name, sha256=source.sha256, run=source.run)
     with directory.recorded(work_dir, record):
-        record.selection, record.operators = 'last epoch', OPERATORS
-        record.backbone = dict(name=source.name, sha256=source.sha256, run=source.run)
         runner = launch.build(cfg, record)
         record.data = _splits(runner)
         _keep_detections(runner, work_dir)

@@ -1,4 +1,4 @@
-"""Any classifier of timm, by name."""
+"""Any classifier of timm, by name; a feature pyramid's can become a detector's backbone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
+from refaug_det.backbones import timm_pyramids
 from refaug_det.errors import UserError
 
 _STAGES = ('layer1', 'layer2')  # as timm's ResNets call them
@@ -35,6 +36,7 @@ class RefAugTimm(nn.Module):
                  **options: Any) -> None:
         super().__init__()
         import timm
+        self.architecture = f'{timm_pyramids.PREFIX}{name}'
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), 1)
             raise UserError(f'timm {timm.__version__} has no network {name!r}', 'RefAugTimm.name',
@@ -79,3 +81,18 @@ class RefAugTimm(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> logits (B, K)."""
         return self.net(images)
+
+    def backbone_state(self, weights: dict[str, torch.Tensor] | None = None,
+                       ) -> dict[str, torch.Tensor]:
+        """Tensors of the network as a detector's backbone, by `timm_pyramids`' key names.
+
+        Args:
+            weights: a state dict of this network; by default its own.
+
+        Raises:
+            UserError: the network is no feature pyramid, or was built with options that
+                change its tensors.
+        """
+        weights = self.state_dict() if weights is None else weights
+        return timm_pyramids.of_classifier(self.architecture, {
+            key.removeprefix('net.'): value for key, value in weights.items()})

@@ -6,18 +6,18 @@
 
 Expect AP50 (published, single runs): standard 72.0; Mixup 67.4, refined 73.3;
 AutoAugment 70.5, refined 73.1. One config run four times elsewhere: sd 0.5, so
-4 to 5 seeds an arm. Not run here: VOC is not to be had.
+4 to 5 seeds an arm. Not run here: VOC is not to be had. With the numerics of the
+paper's time: faster_rcnn_r50_fpn_voc07_v1.py.
+
+The arm that changes nothing but batch norm statistics (is it the weights that
+refinement mends, or what norm_eval holds fast?) is this protocol from the backbone of
+
+    python tools/refine.py configs/cls/r50_mixup_refine.py --batch-norm-only \
+        --checkpoint RUN/weights_augmented.safetensors --name r50_mixup_bn
 """
-_base_ = ['_base_/faster_rcnn_r50_fpn.py', '_base_/voc07.py']
+_base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', '_base_/voc07.py',
+          '_base_/voc_12_epochs.py', '_base_/runtime.py']
 
 model = dict(
     backbone=dict(frozen_stages=1, norm_eval=True),
     roi_head=dict(bbox_head=dict(num_classes=20)))
-train_cfg = dict(max_epochs=12)
-param_scheduler = [
-    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[9], gamma=0.1)]
-# no warm-up; clipping as in mmdet v1's VOC schedule, which the paper's recipe equals
-optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
-    clip_grad=dict(max_norm=35, norm_type=2))
-auto_scale_lr = dict(base_batch_size=16)

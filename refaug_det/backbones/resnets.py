@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from refaug_det.backbones import timm_pyramids
 from refaug_det.backbones.zoo import BackboneSpec
 from refaug_det.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import nn
     from torchvision.models import ResNet
 
 STRIDES = (4, 8, 16, 32)
@@ -26,7 +28,8 @@ def depth_of(architecture: str) -> int:
     found = re.fullmatch(r'resnet(\d+)', architecture)
     if not found or found[1] not in map(str, _LAYERS):
         raise UserError(f'unknown architecture {architecture!r}', 'architecture',
-                        'resnet18, resnet34, resnet50, resnet101 or resnet152')
+                        'resnet18, resnet34, resnet50, resnet101 or resnet152'
+                        f'; where networks of timm are taken too, {timm_pyramids.PREFIX}NAME')
     return int(found[1])
 
 
@@ -37,11 +40,15 @@ def out_channels(depth: int, width: int) -> tuple[int, ...]:
 
 def spec_of(architecture: str, width: int = 64, mean: tuple[float, ...] = IMAGENET_MEAN,
             std: tuple[float, ...] = IMAGENET_STD, channel_order: str = 'RGB') -> BackboneSpec:
-    """Spec of a ResNet; by default with ImageNet's pixel statistics.
+    """Spec of a ResNet, or of `timm/NAME`; by default with ImageNet's pixel statistics.
 
     Raises:
-        UserError: see `depth_of`.
+        UserError: see `depth_of` and `timm_pyramids.build`; a network of timm has its own width.
     """
+    if architecture.startswith(timm_pyramids.PREFIX):
+        spec = timm_pyramids.spec_of(architecture, mean, std, channel_order)
+        _refuse_width(spec, width)
+        return spec
     return BackboneSpec(architecture, width, out_channels(depth_of(architecture), width), STRIDES,
                         tuple(mean), tuple(std), channel_order)
 
@@ -74,8 +81,20 @@ def build(depth: int, width: int = 64, num_classes: int = 1000) -> ResNet:
     return net
 
 
-def reference(architecture: str, width: int = 64) -> ResNet:
-    """The network whose tensors a whole backbone has: without the classifier layer."""
+def reference(architecture: str, width: int = 64) -> nn.Module:
+    """The network whose tensors a whole backbone has: without the classifier layer.
+
+    Raises:
+        UserError: see `spec_of`.
+    """
+    if architecture.startswith(timm_pyramids.PREFIX):
+        return timm_pyramids.build(architecture)
     net = build(depth_of(architecture), width, num_classes=1)
     del net.fc
     return net
+
+
+def _refuse_width(spec: BackboneSpec, width: int) -> None:
+    if width not in (64, spec.width):  # 64: what is taken where nothing is said
+        raise UserError(f'{spec.architecture} has its own width, {spec.width}', f'width {width}',
+                        'leave the width out')

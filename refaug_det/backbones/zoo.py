@@ -33,8 +33,9 @@ class BackboneSpec:
 
     Attributes:
         architecture: `resnet18`, `resnet34`, `resnet50`, `resnet101` or `resnet152`,
-            with torchvision's key names.
-        width: channels of the first stage's convolutions; 64 in the published ResNets.
+            with torchvision's key names; or `timm/NAME`, with those of timm's feature extractor.
+        width: channels of the first stage's convolutions; 64 in the published ResNets. Of
+            timm's networks, channels of the first map.
         out_channels: channels of the four stages.
         out_strides: input pixels per feature pixel of the four stages.
         mean, std: of the pixels the backbone was trained on, in [0, 255], in

@@ -42,6 +42,7 @@ EXCLUDED: dict[str, str] = {
         'type', 'depth', 'base_channels', 'stem_channels', 'deep_stem', 'avg_down', 'style',
         'groups', 'base_width', 'model_name', 'pretrained', 'init_cfg')), _BACKBONE),
     'model.neck.in_channels': 'follows from the backbone',
+    'model.roi_head.shared_head.init_cfg': 'the last stage of the same backbone',
     **dict.fromkeys((f'model.data_preprocessor.{key}' for key in (
         'mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')), _INPUT),
     'model.*.with_cp': 'trades memory for time',

@@ -11,6 +11,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import BatchSampler, DataLoader
 
+from refaug_det.errors import UserError
 from refaug_det.runs import history, signals
 from refaug_det.runs.randomness import (
     KeyedDataset,
@@ -71,18 +72,27 @@ class RefAugTrainLoop(EpochBasedTrainLoop):
     """Epochs of keyed samples; one iteration is one update of the weights.
 
     Args:
+        max_epochs: length of the run; left out where `max_iters` is given.
         micro_batch: most images a device sees at once. A larger batch goes
             through in equal parts whose gradients add up before the update,
             so an epoch never ends inside an accumulation.
+        max_iters: updates after which the run ends, its last epoch cut short.
         As mmengine's `EpochBasedTrainLoop` for the rest. The dataloader config
         goes through `keyed_dataloader`: any data set of any OpenMMLab config.
     """
 
-    def __init__(self, runner: Any, dataloader: dict, micro_batch: int | None = None,
+    def __init__(self, runner: Any, dataloader: dict, max_epochs: int | None = None,
+                 micro_batch: int | None = None, max_iters: int | None = None,
                  **kwargs: Any) -> None:
+        if (max_epochs is None) == (max_iters is None):
+            raise UserError(f'max_epochs={max_epochs} and max_iters={max_iters}', 'train_cfg',
+                            'give one of them')
         loader = keyed_dataloader(dataloader, runner.seed, get_rank(), get_world_size())
-        super().__init__(runner, loader, **kwargs)
+        epochs = max_epochs if max_iters is None else -(-max_iters // len(loader))
+        super().__init__(runner, loader, epochs, **kwargs)
         self.micro_batch = micro_batch
+        if max_iters is not None:
+            self._max_iters = max_iters
 
     @property
     def dataset(self) -> Any:
@@ -93,7 +103,8 @@ class RefAugTrainLoop(EpochBasedTrainLoop):
         """As mmengine's; a run that was stopped in a validation makes up for it."""
         runner = self.runner
         runner.call_hook('before_train')
-        after_epoch = self._epoch and self._iter == self._epoch * len(self.dataloader)
+        after_epoch = self._epoch and self._iter == min(
+            self._epoch * len(self.dataloader), self._max_iters)
         if after_epoch and not history.test_metrics(history.row(runner.work_dir, self._epoch)):
             self._validate()
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -111,6 +122,8 @@ class RefAugTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for number, data_batch in enumerate(self.dataloader, start=done):
+            if self._iter >= self._max_iters:
+                break
             seed_from(self.runner.seed, 'iteration', self._iter, get_rank())
             self.run_iter(number, data_batch)
         self.runner.call_hook('after_train_epoch')

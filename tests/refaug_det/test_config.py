@@ -54,7 +54,7 @@ def test_a_config_is_known_in_full_and_survives_dump_and_reload(path, tmp_path):
     cfg.dump(tmp_path / 'dumped.py')
     again = check(tmp_path / 'dumped.py')
     assert again.to_dict() == cfg.to_dict()
-    again.train_cfg.max_epochs += 1
+    again.optim_wrapper.optimizer.lr += 1
     assert again.to_dict() != cfg.to_dict()
 
 

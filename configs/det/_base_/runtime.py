@@ -1,9 +1,8 @@
-"""mmdet's Faster R-CNN R50-FPN, with our training loop and hooks; `--backbone` replaces the R50."""
-_base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', 'mmdet::_base_/default_runtime.py']
+"""mmdet's runtime with our hooks: history, exact checkpoints, progress."""
+_base_ = ['mmdet::_base_/default_runtime.py']
 
 custom_imports = dict(imports=['detection.train'])
 
-train_cfg = dict(type='RefAugTrainLoop', max_epochs=12, val_interval=12)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
