@@ -34,7 +34,8 @@ def refuse_taken_names(cfg: Any, record: RunRecord, name: str) -> None:
     """
     epochs = sum(hook.get('epochs', 0) for hook in cfg.get('custom_hooks') or []
                  if hook.get('type') == 'RefAugRefinementHook')
-    suffixes = ('-augmented', '-refined') if 0 < epochs < cfg.train_cfg.max_epochs else ('',)
+    total = cfg.train_cfg.get('max_epochs') or epochs + 1  # a budget of updates
+    suffixes = ('-augmented', '-refined') if 0 < epochs < total else ('',)
     for taken in {f'{name}{suffix}' for suffix in suffixes} & set(zoo.names()):
         if zoo.card(taken).provenance.get('run') != record.id:
             raise UserError(f'the zoo has the backbone of another run as {taken!r}',

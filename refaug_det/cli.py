@@ -26,7 +26,7 @@ def app() -> App:
     """The application, with the commands of all installed packages."""
     made = App(name='refaug-det', version=__version__, help='Does an augmentation\'s gain in '
                'classification transfer to detection? Exit codes: 0 done, 2 bad input, '
-               '130 interrupted.')
+               '130 Ctrl-C, 143 SIGTERM.')
     groups: dict[str, App] = {'': made}
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         group, _, name = point.name.rpartition('.')

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
@@ -36,6 +38,13 @@ class UserError(Exception):
         if self.fix:
             lines.append(f'  fix: {_one_line(self.fix)}')
         return '\n'.join(lines)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, except that a wrong word is three lines and not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, 'command line', f'see {self.prog} --help')
 
 
 def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 from refaug_det.comparison.commands import compare_runs
-from refaug_det.errors import exits_cleanly
+from refaug_det.errors import ArgumentParser, exits_cleanly
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('paths', nargs='+', type=Path, metavar='PATH',

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from refaug_det.errors import exits_cleanly
+from refaug_det.errors import ArgumentParser, exits_cleanly
 
 CLASSIFIERS = {'toy_standard': 1.0, 'toy_mixup_refine': 1.0}
 BACKBONES = ('toy_standard', 'toy_mixup_refine-augmented', 'toy_mixup_refine-refined')
@@ -58,8 +58,8 @@ def jobs(out: Path, root: Path) -> tuple[list, list]:
 
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('demo'), help='default: demo')
     parser.add_argument('--data-only', action='store_true', help='write the data into data/')
     args = parser.parse_args(argv)

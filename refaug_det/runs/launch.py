@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from refaug_det.errors import UserError
+from refaug_det.errors import ArgumentParser, UserError
 from refaug_det.runs import (
     batches,
     directory,
@@ -49,7 +49,7 @@ def _seed(text: str) -> int:
 
 def arguments(description: str) -> argparse.ArgumentParser:
     """The options of `tools/train_*.py`, by OpenMMLab's names."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('config', help='config file, such as those in configs/')
