@@ -60,6 +60,12 @@ def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
         except BrokenPipeError:  # the reader of our output has gone, as `| head` does
             sys.stderr.close()
             return EXIT_OK
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _tell(UserError(f'cannot read or write: {error.strerror or error}', error.filename,
+                            'check the path, its permissions, and the space that is left'))
+            return EXIT_USER_ERROR
         except KeyboardInterrupt as error:
             if os.environ.get('RANK', '0') == '0':  # of several processes, one says it
                 print(f'interrupted: {error}' if str(error) else 'interrupted', file=sys.stderr)

@@ -47,11 +47,13 @@ def measure(run: Run, weights: str = loading.LAST, *, draws: int = 1, clean: str
         `clean_train`, `standard_train`, `augmented_train`, `test` and the gaps, each as
         `Estimate`; `trained_on`, the name of the risk that the weights were trained on last.
     """
+    least = 2 if bn == 'train' else 1  # one image has no statistics
     if draws < 1 or clean not in CLEAN or bn not in BATCH_NORM or (
-            images is not None and images < 1):
+            images is not None and images < least):
         raise UserError(f'draws {draws}, clean {clean!r}, bn {bn!r}, images {images}',
-                        'analyze risk', 'draws and images are at least 1, clean is one of '
-                        f'{", ".join(CLEAN)}, bn one of {", ".join(BATCH_NORM)}')
+                        'analyze risk', 'draws and images are at least 1, images 2 with --bn '
+                        f'train; clean is one of {", ".join(CLEAN)}, bn one of '
+                        f'{", ".join(BATCH_NORM)}')
     risks = _passes(run, weights, draws, clean, bn, images)
     phase = run.phase_of(weights)
     entry: dict[str, Any] = dict(status=run.record.status, phase=phase,

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from refaug_det.errors import UserError
-from refaug_det.runs import directory, processes, records
+from refaug_det.runs import processes, records
 from refaug_det.runs.directory import claim, recorded
 from refaug_det.runs.records import RunRecord
 
@@ -163,4 +163,3 @@ def test_processes(monkeypatch, variables, rank, size):
     assert processes.world_size('pytorch') == size
     assert processes.world_size('none') == 1  # whatever the job around it is
     assert processes.is_first() == (rank == 0)
-    assert directory.RESOLVED == 'config.json'

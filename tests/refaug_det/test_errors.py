@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -89,3 +90,19 @@ def test_exit_codes_of_success():
 def test_a_fault_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exits_cleanly(lambda: 1 / 0)()
+
+
+@pytest.mark.parametrize('path', ['nowhere/at/all.txt', '/proc/nothing'])
+def test_a_path_that_cannot_be_used_is_three_lines(capsys, path):
+    assert exits_cleanly(lambda: len(Path(path).read_text()))() == 2
+    err = capsys.readouterr().err
+    assert path in err
+    assert len(err.splitlines()) == 3
+
+
+def test_an_error_of_the_system_without_a_path_is_not_hidden():
+    def fail():
+        raise OSError(5, 'Input/output error')
+
+    with pytest.raises(OSError, match='Input/output'):
+        exits_cleanly(fail)()

@@ -94,11 +94,16 @@ def test_every_cell_has_a_config_and_every_recipe_a_cell():
 
 @pytest.mark.parametrize('config', CONFIGS)
 def test_a_config_tells_the_published_numbers_and_no_others(config):
-    told = re.findall(r'\b\d\d\.\d+\b', ast.get_docstring(ast.parse((ROOT / config).read_text())))
+    docstring = ast.get_docstring(ast.parse((ROOT / config).read_text()))
+
+    def told(text):
+        return set(re.findall(r'\b\d\d\.\d+\b', text))
+
     listed = [cell.published for cell in CELLS if cell.config == config and cell.rule != 'risk'
               and cell.published]
-    assert set(told) == set(listed)
-    assert {*told, '12.34'} != set(listed)
+    assert told(docstring) == set(listed)
+    for number in listed:  # each of them matters
+        assert told(docstring.replace(number, '12.34')) != set(listed)
 
 
 def test_a_cell_is_the_mean_over_runs_of_the_median_of_the_last_ten_epochs(tmp_path):
