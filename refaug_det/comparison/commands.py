@@ -53,7 +53,8 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
     def draw(console: Console) -> None:
         show(comparison, console)
         if judged:
-            show_cells('\nIs the difference real?', significance.HEADER, significance.cells(judged),
+            console.print()
+            show_cells('Is the difference real?', significance.HEADER, significance.cells(judged),
                        significance.notes(comparison), console)
         elif test:
             console.print('Nothing to test: it takes two seeds of the baseline and of another.')

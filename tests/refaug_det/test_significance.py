@@ -112,7 +112,7 @@ def test_the_command(tmp_path, resampler, capsys):
     put(tmp_path, 'mixup', MIXUP)
     assert cli.main(['compare', str(tmp_path), '--test']) == 0
     out = capsys.readouterr().out
-    assert 'Is the difference real?' in out
+    assert '\n\nIs the difference real?\n' in out
     assert 'runs, images' in out
     assert cli.main(['compare', str(tmp_path), '--test', '--json']) == 0
     verdict, = json.loads(capsys.readouterr().out)['verdicts']
