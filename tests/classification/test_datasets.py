@@ -216,5 +216,12 @@ def test_concatenated_folders_share_all_their_classes(root):
     assert [one.classes for one in cfg.train_dataloader.dataset.datasets] == [['cat', 'dog']] * 2
     shutil.copytree(root / 'test' / 'cat', root / 'test' / 'bird')
     with pytest.raises(UserError, match='bird') as caught:
-        resolve_classes(cfg, None)
+        resolve_classes(cfg, 'auto')
     assert caught.value.where == str(root / 'train')
+
+
+def test_the_classes_a_config_names_are_kept_unless_asked_for_all(root):
+    for asked, expected in ((None, ['dog']), ('auto', ['cat', 'dog'])):
+        cfg = config(root, val_dataloader=None)
+        cfg.train_dataloader.dataset.classes = ['dog']
+        assert resolve_classes(cfg, asked) == expected

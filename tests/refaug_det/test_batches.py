@@ -55,7 +55,8 @@ def test_a_larger_total_batch_trains_in_parts(train_tiny):
     run = train_tiny('--work-dir', 'run', '--cfg-options', 'auto_scale_lr.base_batch_size=6')
     assert run.runner.iter == 6  # 2 updates an epoch
     assert run.runner.train_dataloader.batch_sampler.batches.batch_size == 6
-    assert run.record.notes == ['total batch 6 = 1 x 6 images, at most 3 at once']
+    assert run.record.notes == ['total batch 6 = 1 x 6 images, at most 3 at once',
+                                'batch norm and batch augments see 3 images at once']
 
 
 # Rates in proportion
