@@ -107,7 +107,8 @@ class Measured:
                 row=cell.row, column=cell.column, config=cell.config, options=dict(cell.options),
                 backbone=cell.backbone, phase=cell.phase, metric=cell.metric, rule=cell.rule,
                 published=None if cell.published is None else float(cell.published),
-                mean=found.mean, sd=found.sd, n=found.n, difference=difference(cell, found),
+                mean=found.mean, sd=found.sd, low=found.low, high=found.high, n=found.n,
+                difference=difference(cell, found),
                 values={str(seed): value for seed, value in self.values[number].items()}))
         return dict(exhibit=self.exhibit.name, title=self.exhibit.title, note=self.exhibit.note,
                     cells=cells, left_out=[dict(run=str(path), why=why)

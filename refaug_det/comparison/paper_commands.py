@@ -76,6 +76,8 @@ def rows(measured: Measured) -> list[list[str]]:
         off = paper.difference(cell, found)
         mean = '' if found.mean is None else f'{found.mean:.{digits}f}'
         sd = '' if found.sd is None else f' ± {found.sd:.{digits}f}'
+        if measured.exhibit.name == 'figure4' and found.n > 1:  # the paper draws the range
+            sd += f' [{found.low:.{digits}f}, {found.high:.{digits}f}]'
         out.append([f'{cell.row}, {cell.column}', cell.published or '', mean + sd,
                     str(found.n or ''), '' if off is None else f'{off:+.{digits}f}'])
     return out

@@ -34,11 +34,14 @@ class Spread:
         mean: None without runs.
         sd: sample standard deviation (ddof = 1); None with fewer than 2 runs.
         n: runs.
+        low, high: the range; None without runs.
     """
 
     mean: float | None
     sd: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
 
 
 def select(rows: Iterable[Mapping[str, Any]], phase: str | None, metric: str,
@@ -74,9 +77,10 @@ def select(rows: Iterable[Mapping[str, Any]], phase: str | None, metric: str,
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and standard deviation over runs."""
+    """Mean, standard deviation and range over runs."""
     return Spread(statistics.fmean(values) if values else None,
-                  statistics.stdev(values) if len(values) > 1 else None, len(values))
+                  statistics.stdev(values) if len(values) > 1 else None, len(values),
+                  min(values, default=None), max(values, default=None))
 
 
 def _epochs(rule: str) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from refaug_det.comparison import paper, recipes
+from refaug_det.comparison import paper, paper_commands, recipes
 from refaug_det.comparison.paper import Measured
 from refaug_det.errors import UserError
 from refaug_det.runs import history, launch, records
@@ -207,6 +207,9 @@ def test_figure_4_tells_its_runs_apart_by_their_options(tmp_path):
     assert {cell['row']: cell['mean'] for cell in cells_of(measured, REMOVED)} == {
         'Mixup removed at epoch 300': 20.0, 'Mixup removed at epoch 350': 22.0}
     assert [path.name for path, _ in measured.left_out] == ['c']
+    put(tmp_path / 'd', REMOVED, phases(70.0, 77.0), seed=1)
+    told = paper_commands.rows(paper.measure(EXHIBITS['figure4'], [tmp_path]))
+    assert '22.50 ± 0.71 [22.00, 23.00]' in [row[2] for row in told]
 
 
 def test_detectors_are_matched_by_backbone_and_protocol(tmp_path, monkeypatch):

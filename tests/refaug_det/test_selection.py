@@ -69,7 +69,7 @@ def test_another_rule_is_refused(rule):
 
 
 def test_the_spread_of_runs():
-    assert spread([70.0, 72.0, 74.0]) == Spread(72.0, 2.0, 3)
-    assert spread([70.0]) == Spread(70.0, None, 1)
+    assert spread([70.0, 72.0, 74.0]) == Spread(72.0, 2.0, 3, 70.0, 74.0)
+    assert spread([70.0]) == Spread(70.0, None, 1, 70.0, 70.0)
     assert spread([]) == Spread(None, None, 0)
-    assert spread([70.0, 72.0, 74.5]) != Spread(72.0, 2.0, 3)
+    assert spread([70.0, 72.0, 74.5]) != Spread(72.0, 2.0, 3, 70.0, 74.0)
