@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-ROWS_AT_ONCE = 1024  # more features are taken in parts: the working copy stays small
+ROWS_AT_ONCE = 512  # more features are taken in parts: the working copy stays small
 
 
 class FeatureMoments:
