@@ -27,6 +27,32 @@ def _watch(event: str, args: tuple) -> None:
 sys.addaudithook(_watch)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--full', action='store_true', help='as many kills and cases as the '
+                     'figures of reliability ask for, as tools/soak.py does; hours')
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether a figure is measured at its full size; else at a size for every change."""
+    return request.config.getoption('--full')
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[[int, int], None]:
+    """`tally(missed, of)` records cases of the test's figure; call it before asserting.
+
+    A test with `@pytest.mark.figure('R1')` counts for that figure of `tools/soak.py`; one
+    that records no case, such as a negative control, must only pass.
+    """
+    assert request.node.get_closest_marker('figure'), 'which figure? @pytest.mark.figure'
+
+    def record(missed: int, of: int) -> None:
+        request.node.user_properties.append(('cases', (missed, of)))
+
+    return record
+
+
 @pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a zoo that belongs to this test; it does not exist yet."""

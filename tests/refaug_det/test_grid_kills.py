@@ -44,10 +44,12 @@ def directories(world):
     return [trial.work_dir for trial in world.trials]
 
 
-def test_twenty_kills_lose_nothing(tmp_path):
+@pytest.mark.figure('R6')
+def test_twenty_kills_lose_nothing(tmp_path, tally):
     world = World(tmp_path / 'grid', backbones='abc', seeds=4)
     toll = kills.survive(lambda: world.start(nap=0.2), directories(world), kills=KILLS, seed=1,
                          pause_s=(0.05, 0.3))
+    tally(len(toll.lost) + len(toll.duplicated) + len(toll.redone), toll.kills)
     assert toll.kills == KILLS, toll
     assert toll.drivers
     assert toll.workers
@@ -60,6 +62,7 @@ def test_twenty_kills_lose_nothing(tmp_path):
     assert (table.copies, table.repeats) == (0, 0)
 
 
+@pytest.mark.figure('R6')
 @pytest.mark.parametrize('locked', [True, False])
 def test_a_new_driver_leaves_the_processes_of_a_killed_one_alone(world, monkeypatch, locked):
     first = world.start(nap=0.3)
@@ -88,6 +91,7 @@ def test_no_more_than_the_places_of_the_machine_are_taken(world):
     assert set(world.states().values()) == {'done'}
 
 
+@pytest.mark.figure('R6')
 @pytest.mark.parametrize('skips', [True, False])
 def test_a_finished_run_is_not_redone(world, monkeypatch, skips):
     trials = world.trials[:1]
