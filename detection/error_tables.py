@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
+    from refaug_det.tables import Table
+
 HEADS = {'classification': 'cls', 'localisation': 'loc', 'both': 'both', 'duplicate': 'dupe',
          'background': 'bkg', 'missed': 'missed'}  # as TIDE abbreviates them
-Cells = tuple[str, list[str], list[list[str]], list[str]]
 _HATCHES = ('', '////', '....', 'xxxx', '----', '\\\\\\\\', 'oo')
 
 
-def cells(found: dict[str, Any], threshold: str) -> Cells:
-    """Title, header, rows and notes of one IoU threshold: two rows a backbone.
+def table(found: dict[str, Any], threshold: str, deviations: bool = True) -> Table:
+    """One IoU threshold: two rows a backbone.
 
     Args:
         found: what `errors.json` holds.
         threshold: as in its keys, such as `0.5`.
+        deviations: also the standard deviations, where a value has one.
     """
-    from refaug_det.comparison.tables import MISSING
+    from refaug_det.tables import MISSING, Table
 
     def number(spread: dict[str, Any], digits: int = 2) -> str:
         if spread['mean'] is None:
             return MISSING
-        deviation = '' if spread['sd'] is None else f' ± {spread["sd"]:.{digits}f}'
+        known = deviations and spread['sd'] is not None
+        deviation = f' ± {spread["sd"]:.{digits}f}' if known else ''
         return f'{spread["mean"]:.{digits}f}{deviation}'
 
     name, rows = _name(threshold), []
     for arm in found['arms']:
         at = arm['at'][threshold]
-        rows += [[arm['backbone'], str(len(arm['seeds'])), number(at['ap']),
-                  *(number(at['gain'][kind]) for kind in HEADS)],
-                 ['  errors', '', '', *(number(at['count'][kind], 0) for kind in HEADS)]]
+        rows += [(arm['backbone'], str(len(arm['seeds'])), number(at['ap']),
+                  *(number(at['gain'][kind]) for kind in HEADS)),
+                 ('  errors', '', '', *(number(at['count'][kind], 0) for kind in HEADS))]
     title = (f'{name} ({found["mode"]}) in percent, and the points that fixing one type of error '
              f'would add, {found["selection"]}, protocol {found["protocol"]}')
     notes = [*words(found, threshold),
@@ -48,7 +50,7 @@ def cells(found: dict[str, Any], threshold: str) -> Cells:
              'duplicate: of an object already found; bkg, background: up to '
              f'{found["background"]} with every object; both: wrong class and poor box; missed: '
              'objects that no detection, and no cls or loc error, is near (Bolya et al. 2020).']
-    return title, ['backbone', 'n', name, *HEADS.values()], rows, notes
+    return Table(title, ('backbone', 'n', name, *HEADS.values()), tuple(rows), tuple(notes))
 
 
 def words(found: dict[str, Any], threshold: str) -> list[str]:
@@ -68,20 +70,18 @@ def words(found: dict[str, Any], threshold: str) -> list[str]:
     return sentences
 
 
-def show(texts: Sequence[Cells], console: Console) -> None:
+def show(found: dict[str, Any], console: Console) -> None:
     """Print the tables; without the deviations where the terminal is too narrow for them."""
-    from refaug_det.comparison.tables import show_cells
-
-    for title, header, rows, notes in texts:
-        widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
-        if sum(widths) > console.width:
-            rows = [[cell.partition(' ± ')[0] for cell in row] for row in rows]
-        show_cells(title, header, rows, notes, console)
+    for threshold in found['arms'][0]['at']:
+        whole = table(found, threshold)
+        columns = zip(whole.header, *whole.rows, strict=True)
+        fits = sum(max(map(len, column)) + 2 for column in columns) <= console.width
+        (whole if fits else table(found, threshold, deviations=False)).show(console)
 
 
 def draw(found: dict[str, Any]) -> Figure:
     """Bars of gain by type, a bar a backbone, a panel a threshold; whiskers: one sd each way."""
-    from refaug_det.comparison.tables import visible
+    from refaug_det.escapes import visible
     from refaug_det.figures import STYLES, panels
 
     arms, kinds = found['arms'], list(HEADS)

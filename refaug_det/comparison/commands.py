@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-
-from refaug_det.comparison import trials
-from refaug_det.comparison.compare import of_trials
-from refaug_det.comparison.tables import say, show, show_cells, visible, write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +14,7 @@ if TYPE_CHECKING:
 
 def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: str | None = None,
                  test: Annotated[bool, Parameter(negative=())] = False, resamples: int = 1000,
+                 by: Literal['class', 'size'] | None = None,
                  output: Annotated[Path | None, Parameter(name=['--output', '-o'])] = None,
                  json: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Compare backbones by what their detectors reached.
@@ -31,32 +28,39 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
             "standard" in its name, else the first by name).
         metric: which metric to compare (default: AP50 (11-point)).
         test: also say which differences are real: 95 % intervals over runs and test images,
-            permutation tests, how many runs would show them.
+            permutation tests, how many runs would show them; the best is bold only then.
         resamples: of the test images, for --test.
-        output: folder to write comparison.md and comparison.csv to.
-        json: print JSON instead of a table.
+        by: also a table by class, or by size of objects.
+        output: folder to write comparison.md, .tex, .html, .csv and the figure (.svg, .png) to.
+        json: print JSON instead of tables.
 
     Returns:
         Exit code, 0.
     """
-    from refaug_det.comparison import significance
+    from refaug_det import figures
+    from refaug_det.comparison import tables
+    from refaug_det.comparison.compare import compare
+    from refaug_det.tables import say, visible
 
-    found = trials.collect(paths)
-    comparison = of_trials(found, baseline=baseline, metric=metric)
-    judged = significance.verdicts(comparison, found, resamples) if test else []
-    written = write(comparison, output) if output is not None else []
+    found = compare(paths, baseline, metric, test, resamples)
+    parts = found.parts(by) if by else {}
+    shown = found.tables() + ([tables.breakdown_table(found, by, parts)] if by else [])
+    written: list[Path] = []
+    if output is not None:
+        written = tables.write(found, shown, output)
+        written += figures.save(found.plot(), output / tables.STEM)
     if json:
-        verdicts = dict(verdicts=significance.to_dicts(judged)) if test else {}
-        print(json_format.dumps({**comparison.to_dict(), **verdicts}, indent=2, allow_nan=False))
+        value = found.to_dict()
+        if by:
+            value[f'by_{by}'] = {part: one.to_dict()['rows'] for part, one in parts.items()}
+        print(json_format.dumps(value, indent=2, allow_nan=False))
         return 0
 
     def draw(console: Console) -> None:
-        show(comparison, console)
-        if judged:
-            console.print()
-            show_cells('Is the difference real?', significance.HEADER, significance.cells(judged),
-                       significance.notes(comparison), console)
-        elif test:
+        for number, table in enumerate(shown):
+            console.print('\n' * (number > 0), end='')
+            table.show(console)
+        if test and not found.verdicts:
             console.print('Nothing to test: it takes two seeds of the baseline and of another.')
         for path in written:
             console.print(f'wrote {visible(str(path))}', markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Run records -> rows of a table. A pure function of `run.json` files, nothing else.
+"""Run records -> rows of a table. A pure function of what runs leave, nothing else.
 
 A row is a backbone, a trial is a seed. What cannot be compared is refused (`trials`);
 what is missing, failed or left out is counted and shown.
@@ -11,137 +11,22 @@ import difflib
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from refaug_det.comparison import trials
+from refaug_det.comparison.outcome import Comparison, Row
 from refaug_det.comparison.trials import Seed, Trials
 from refaug_det.errors import UserError
 from refaug_det.runs.records import RunRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRIC = 'AP50 (11-point)'
 BASELINE = 'standard'
 NAMES_SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Row:
-    """One backbone.
-
-    Attributes:
-        backbone: its name.
-        sha256: digest of its weights; None where no record says.
-        values: seed -> metric (AP in percent), finished trials only.
-        expected: every seed seen in any row, sorted.
-        mean: over `values`; None without values.
-        sd: sample standard deviation (ddof = 1); None with fewer than 2 values.
-        difference: mean less the baseline's; None in the baseline's own row.
-        standard_error: of the difference, sqrt(sd1^2 / n1 + sd2^2 / n2) (Welch); None
-            where either row has fewer than 2 values.
-        failed, interrupted, running: runs that did not finish; never averaged.
-        unmeasured: finished trials without a value of this metric.
-    """
-
-    backbone: str
-    sha256: str | None
-    values: Mapping[Seed, float]
-    expected: tuple[Seed, ...]
-    mean: float | None
-    sd: float | None
-    difference: float | None
-    standard_error: float | None
-    failed: int
-    interrupted: int
-    running: int
-    unmeasured: int
-
-    @property
-    def n(self) -> int:
-        """Trials that the mean is over."""
-        return len(self.values)
-
-    @property
-    def missing(self) -> tuple[Seed, ...]:
-        """Seeds that some row has tried and this one has no value for."""
-        return tuple(seed for seed in self.expected if seed not in self.values)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Rows by falling mean (those without values last), and what a reader must know.
-
-    Attributes:
-        metric: what the rows' values are.
-        selection: which checkpoint was measured, such as `last epoch`.
-        fingerprint: of the protocol that all runs share.
-        baseline: name of the row that differences are against.
-        seeds: every seed seen, sorted.
-        rows: one per backbone.
-        classification_runs, copies, repeats, set_aside: records that are in no row, or
-            in it once only; see `refaug_det.comparison.trials.Trials`.
-        notes: what the finished runs' records note, and versions, devices and operators
-            in which they differ -> number of runs.
-    """
-
-    metric: str
-    selection: str
-    fingerprint: str
-    baseline: str
-    seeds: tuple[Seed, ...]
-    rows: tuple[Row, ...]
-    classification_runs: int = 0
-    copies: int = 0
-    repeats: int = 0
-    set_aside: int = 0
-    notes: Mapping[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, JSON-able; a row's `values` are in the order of `seeds`."""
-        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        rows = []
-        for row in self.rows:
-            cells = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-            del cells['expected']
-            rows.append({**cells, 'n': row.n, 'missing': list(row.missing),
-                         'values': [row.values.get(seed) for seed in self.seeds]})
-        return {**out, 'seeds': list(self.seeds), 'notes': dict(self.notes), 'rows': rows}
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row per backbone, a column `seed S` per seed, NaN where a value is missing.
-
-        Raises:
-            UserError: pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise UserError('pandas is not installed', 'Comparison.to_frame',
-                            'pip install pandas, or use to_dict() or to_csv()') from None
-        from refaug_det.comparison import tables
-        return pd.DataFrame(tables.records(self))
-
-    def to_markdown(self) -> str:
-        """Title, table and footnotes in Markdown (GFM)."""
-        from refaug_det.comparison import tables
-        return tables.to_markdown(self)
-
-    def to_csv(self) -> str:
-        """Header and rows (RFC 4180), full precision, empty where a value is missing."""
-        from refaug_det.comparison import tables
-        return tables.to_csv(self)
-
-    def __str__(self) -> str:
-        from refaug_det.comparison import tables
-        return tables.to_text(self)
-
-
-def compare(paths: Iterable[Path | str], baseline: str | None = None,
-            metric: str | None = None) -> Comparison:
+def compare(paths: Iterable[Path | str], baseline: str | None = None, metric: str | None = None,
+            test: bool = False, resamples: int = 1000) -> Comparison:
     """Compare the finished detection runs in or below `paths`.
 
     Args:
@@ -149,17 +34,25 @@ def compare(paths: Iterable[Path | str], baseline: str | None = None,
         baseline: backbone to take differences against. Default: the one whose name
             contains "standard", if it is the only one, else the first by name.
         metric: default `AP50 (11-point)`.
+        test: also judge which differences are real; reads the kept detections.
+        resamples: of the test images, for the test.
 
     Raises:
         UserError: see `refaug_det.comparison.trials.collect`; an unknown metric or
-            baseline.
+            baseline; kept detections that cannot be read.
     """
-    return of_trials(trials.collect(paths), baseline, metric)
+    from refaug_det.comparison import significance
+
+    found = of_trials(trials.collect(paths), baseline, metric)
+    if not test:
+        return found
+    verdicts, best = significance.judge(found, resamples)
+    return dataclasses.replace(found, verdicts=verdicts, best=best)
 
 
 def of_trials(found: Trials, baseline: str | None = None,
               metric: str | None = None) -> Comparison:
-    """As `compare`, of runs that are read and checked."""
+    """As `compare` without a test, of runs that are read and checked."""
     finished = [record for seeds in found.results.values() for record in seeds.values()]
     metric = _metric(metric, finished)
     rows = _rows(found, metric)
@@ -170,7 +63,7 @@ def of_trials(found: Trials, baseline: str | None = None,
         metric=metric, selection=found.selection, fingerprint=found.fingerprint, baseline=name,
         seeds=rows[name].expected, rows=tuple(compared),
         classification_runs=found.classification_runs, copies=found.copies,
-        repeats=found.repeats, set_aside=found.set_aside, notes=_notes(finished))
+        repeats=found.repeats, set_aside=found.set_aside, notes=_notes(finished), trials=found)
 
 
 def _rows(found: Trials, metric: str) -> dict[str, Row]:

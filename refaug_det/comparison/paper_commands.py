@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from refaug_det.comparison import paper, tables
+from refaug_det.comparison import paper
 from refaug_det.errors import UserError
 from refaug_det.runs import files
+from refaug_det.tables import Table, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from refaug_det.comparison.paper import Measured
 
-HEADER = ['cell', 'published', 'measured ± sd', 'n', 'difference']
+HEADER = ('cell', 'published', 'measured ± sd', 'n', 'difference')
 
 
 def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
@@ -47,13 +48,13 @@ def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
     if json:
         print(json_format.dumps(measured.to_dict(), indent=2, allow_nan=False))
     else:
-        tables.say(lambda console: show(measured, console))
+        say(lambda console: show(measured, console))
     return 0
 
 
 def show(measured: Measured, console: Console) -> None:
     """Print the table, its notes, and the commands as they can be pasted."""
-    tables.show_cells(measured.exhibit.title, HEADER, rows(measured), notes(measured), console)
+    table(measured).show(console)
     missing = paper.commands(measured)
     if missing:
         console.print('\nTo fill what is missing:', style='bold')
@@ -63,12 +64,12 @@ def show(measured: Measured, console: Console) -> None:
 
 def to_markdown(measured: Measured) -> str:
     """The same in Markdown (GFM), the commands as a block of code."""
-    text = tables.markdown_cells(measured.exhibit.title, HEADER, rows(measured), notes(measured))
+    text = table(measured).to_markdown()
     missing = [f'    {line}' for line in paper.commands(measured)]
     return '\n'.join([text, 'To fill what is missing:\n', *missing, '']) if missing else text
 
 
-def rows(measured: Measured) -> list[list[str]]:
+def table(measured: Measured) -> Table:
     """A row a cell of the paper; blank where nothing was run."""
     out = []
     for number, cell in enumerate(measured.exhibit.cells):
@@ -78,9 +79,9 @@ def rows(measured: Measured) -> list[list[str]]:
         sd = '' if found.sd is None else f' ± {found.sd:.{digits}f}'
         if measured.exhibit.name == 'figure4' and found.n > 1:  # the paper draws the range
             sd += f' [{found.low:.{digits}f}, {found.high:.{digits}f}]'
-        out.append([f'{cell.row}, {cell.column}', cell.published or '', mean + sd,
-                    str(found.n or ''), '' if off is None else f'{off:+.{digits}f}'])
-    return out
+        out.append((f'{cell.row}, {cell.column}', cell.published or '', mean + sd,
+                    str(found.n or ''), '' if off is None else f'{off:+.{digits}f}'))
+    return Table(measured.exhibit.title, HEADER, tuple(out), tuple(notes(measured)))
 
 
 def notes(measured: Measured) -> list[str]:

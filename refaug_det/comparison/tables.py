@@ -1,30 +1,85 @@
-"""A comparison as a table: for the terminal, Markdown and CSV.
-
-Names come from files that others wrote. Whatever is in them, a table shows it as text.
-"""
+"""A comparison as tables and files."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-import re
-import sys
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from refaug_det.comparison.compare import Comparison, Row
+from refaug_det.comparison.outcome import Comparison, Row
 from refaug_det.errors import UserError
+from refaug_det.escapes import guard_formula, visible
 from refaug_det.runs import files
+from refaug_det.tables import MISSING, Table
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-MISSING = '—'
 STEM = 'comparison'
 NOTES_SHOWN = 8
-FORMULA = tuple('=+-@\uff1d\uff0b\uff0d\uff20')
+
+
+def main_table(comparison: Comparison) -> Table:
+    """A row a backbone: mean, its interval, runs, difference to the baseline, every run."""
+    from refaug_det.comparison.statistics import mean_interval
+
+    header = ['backbone', 'mean ± sd', '95 % of the mean', 'n', 'difference ± SE', 'not finished']
+    rows = []
+    for row in comparison.rows:
+        mean = MISSING if row.mean is None else f'{row.mean:.2f} ± {number(row.sd)}'
+        difference = MISSING if row.difference is None else (
+            f'{row.difference:+.2f} ± {number(row.standard_error)}')
+        if row.backbone == comparison.baseline:
+            difference = 'baseline'
+        interval = mean_interval(list(row.values.values()))
+        n = f'{row.n}/{len(row.expected)}' if row.missing else str(row.n)
+        rows.append((
+            row.backbone, mean,
+            MISSING if interval is None else f'[{interval.low:.2f}, {interval.high:.2f}]', n,
+            difference, unfinished(row),
+            *(number(row.values.get(seed)) for seed in comparison.seeds)))
+    best = {(0, 0), (0, 1)} if comparison.best is not None else set()
+    return Table(title(comparison), (*header, *(f'seed {seed}' for seed in comparison.seeds)),
+                 tuple(rows), tuple(footnotes(comparison)), frozenset(best),
+                 optional=len(comparison.seeds))
+
+
+def verdict_table(comparison: Comparison) -> Table | None:
+    """Which differences are real; None where nothing was tested."""
+    from refaug_det.comparison.significance import PAIRS
+
+    if not comparison.verdicts:
+        return None
+    rows = tuple((
+        one.backbone, f'{one.interval.value:+.2f} [{one.interval.low:+.2f}, '
+        f'{one.interval.high:+.2f}]', one.over, f'{one.p:.3f}', f'{one.adjusted:.3f}',
+        str(one.runs_needed or '> 1000')) for one in comparison.verdicts)
+    return Table('Is the difference real?', (
+        'backbone', 'difference [95 %]', 'over', 'p', 'p (Holm)', 'runs needed'), rows, (
+        f'Against {comparison.baseline}. p: permutation test over runs, exact; with n runs each it '
+        f'is at least 2 / C(2n, n). From {PAIRS} runs each with the same seeds on it '
+        'is paired by seed, and at least 2 / 2^n. Runs needed: of each, for a difference of this '
+        'size at this spread to be shown in 4 of 5 cases.',))
+
+
+def breakdown_table(comparison: Comparison, by: str, parts: dict[str, Comparison]) -> Table:
+    """A row a class or size, a column a backbone.
+
+    Args:
+        comparison: of all classes: its rows' order is that of the columns.
+        by: `class` or `size`.
+        parts: class or size -> the comparison of its metric.
+    """
+    names = [row.backbone for row in comparison.rows]
+    rows = []
+    for part, found in parts.items():
+        values = {row.backbone: row for row in found.rows}
+        rows.append((part, *(
+            MISSING if values[name].mean is None
+            else f'{values[name].mean:.2f} ± {number(values[name].sd)}' for name in names)))
+    whole = comparison if by == 'class' else dataclasses.replace(comparison, metric='AP')
+    return Table(f'{title(whole)}, by {by}', (by, *names), tuple(rows), (
+        f'Mean ± standard deviation over seeds; no test was made by {by}.',))
 
 
 def title(comparison: Comparison) -> str:
@@ -41,6 +96,9 @@ def footnotes(comparison: Comparison) -> list[str]:
     lines = [f'Mean ± standard deviation over seeds. A difference is against '
              f'{comparison.baseline}; its ± is its standard error (Welch), and with n < 3 '
              'it proves nothing.']
+    if comparison.best is not None:
+        lines.append('Bold: told from every other backbone with two runs or more by 95 % intervals '
+                     'of the differences, over all pairs at once (Bonferroni).')
     if missing := [f'{row.backbone} seed {_seeds(row)}' for row in rows if row.missing]:
         lines.append(f'Missing: {"; ".join(missing)}.')
     if ends := [f'{row.backbone} {unfinished(row)}' for row in rows if _unfinished(row)]:
@@ -67,13 +125,19 @@ def footnotes(comparison: Comparison) -> list[str]:
 def records(comparison: Comparison) -> list[dict[str, Any]]:
     """A flat dict per row, at full precision, None where a value is missing."""
     out = []
+    judged = {one.backbone: one for one in comparison.verdicts}
     for row in comparison.rows:
         cells = {'backbone': row.backbone, 'n': row.n, 'expected': len(row.expected),
                  'mean': row.mean, 'sd': row.sd, 'difference': row.difference,
                  'standard_error': row.standard_error, 'failed': row.failed,
                  'interrupted': row.interrupted, 'running': row.running,
                  'unmeasured': row.unmeasured}
-        cells.update({f'seed {seed}': row.values.get(seed) for seed in comparison.seeds})
+        if judged:
+            one = judged.get(row.backbone)
+            cells |= dict(low=one.interval.low if one else None,
+                          high=one.interval.high if one else None,
+                          p=one.p if one else None, p_holm=one.adjusted if one else None)
+        cells |= {f'seed {seed}': row.values.get(seed) for seed in comparison.seeds}
         out.append(cells)
     return out
 
@@ -81,71 +145,6 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 def unfinished(row: Row) -> str:
     """Such as `1 failed, 2 running`; `0` if every run finished."""
     return ', '.join(f'{n} {what}' for n, what in _unfinished(row)) or '0'
-
-
-def to_text(comparison: Comparison) -> str:
-    """The terminal's table as plain text, as wide as it needs to be."""
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=500, color_system=None, legacy_windows=False)
-    with console.capture() as captured:
-        show(comparison, console)
-    return captured.get()
-
-
-def show(comparison: Comparison, console: Console) -> None:
-    """Print title, table and footnotes; rich honours NO_COLOR."""
-    header, rows = _cells(comparison)
-    widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
-    if sum(widths) > console.width:
-        header = header[:-len(comparison.seeds)]  # too narrow for the single trials
-    show_cells(title(comparison), header, rows, footnotes(comparison), console)
-
-
-def show_cells(title: str, header: list[str], rows: list[list[str]], notes: list[str],
-               console: Console) -> None:
-    """Print a table whose first column is text and whose others are numbers.
-
-    Cells of a row beyond the header's are left out.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style='bold', padding=(0, 2, 0, 0))
-    for number, name in enumerate(header):
-        table.add_column(Text(visible(name)), overflow='fold', no_wrap=number > 0,
-                         justify='left' if number == 0 else 'right')
-    for cells in rows:
-        table.add_row(*(Text(visible(cell)) for cell in cells[:len(header)]))
-    console.print(Text(visible(title), style='bold'))
-    console.print(table)
-    for line in notes:
-        console.print(Text(visible(line), style='dim'))
-
-
-def say(draw: Callable[[Console], None]) -> None:
-    """Print what `draw` shows on a console, as well as the terminal's encoding can."""
-    from rich.console import Console
-
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    with console.capture() as captured:
-        draw(console)
-    encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash
-    print(captured.get().encode(encoding, 'replace').decode(encoding), end='')
-
-
-def to_markdown(comparison: Comparison) -> str:
-    """Title, table and footnotes in Markdown (GFM); nothing in a name is live."""
-    return markdown_cells(title(comparison), *_cells(comparison), footnotes(comparison))
-
-
-def markdown_cells(title: str, header: list[str], rows: list[list[str]],
-                   notes: list[str]) -> str:
-    """Any table as `to_markdown` writes one; all text is escaped."""
-    lines = [f'**{escape_markdown(title)}**', '',
-             _pipes(header), '|:--|' + '--:|' * (len(header) - 1), *map(_pipes, rows), '']
-    lines += [f'- {escape_markdown(line)}' for line in notes]
-    return '\n'.join(lines) + '\n'
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -161,13 +160,16 @@ def to_csv(comparison: Comparison) -> str:
     return out.getvalue()
 
 
-def write(comparison: Comparison, directory: Path | str) -> list[Path]:
-    """Write `comparison.md` and `comparison.csv`, each whole or not at all.
+def write(comparison: Comparison, tables: list[Table], directory: Path | str) -> list[Path]:
+    """Write `comparison.md`, `.tex`, `.html` (all tables) and `.csv`, each whole or not at all.
 
     Raises:
         UserError: the directory cannot be written to.
     """
-    texts = {'.md': to_markdown(comparison), '.csv': to_csv(comparison)}
+    forms: dict[str, Callable[[Table], str]] = {
+        '.md': Table.to_markdown, '.tex': Table.to_latex, '.html': Table.to_html}
+    texts = {suffix: '\n'.join(map(form, tables)) for suffix, form in forms.items()}
+    texts['.csv'] = to_csv(comparison)
     paths = [Path(directory) / f'{STEM}{suffix}' for suffix in texts]
     try:
         for path, text in zip(paths, texts.values(), strict=True):
@@ -178,58 +180,14 @@ def write(comparison: Comparison, directory: Path | str) -> list[Path]:
     return paths
 
 
-def visible(text: str, keep: str = '') -> str:
-    """Text with control, direction and undefined characters spelled out, as in `\\x1b`."""
-    return ''.join(
-        character if character in keep or unicodedata.category(character) not in (
-            'Cc', 'Cf', 'Cs', 'Cn', 'Zl', 'Zp') else
-        character.encode('unicode_escape').decode('ascii') for character in text)
-
-
-def guard_formula(text: str) -> str:
-    """An apostrophe before what a spreadsheet would compute; taking one off undoes it.
-
-    Source: OWASP, CSV Injection (= + - @, tab, CR, LF and their full-width forms).
-    """
-    risky = text.startswith(("'", '\t', '\r', '\n')) or text.lstrip().startswith(FORMULA)
-    return f"'{text}" if risky else text
-
-
-def escape_markdown(text: str) -> str:
-    """Text that renders as itself: no markup, HTML, link or table cell starts in it."""
-    text = visible(text).replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
-    text = re.sub(r'([\\`*_\[\]|~$@]|:(?=\S))', r'\\\1', text)
-    return re.sub(r'(?i)(www)\.', r'\1\\.', text)
-
-
-def _cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as a person reads them."""
-    header = ['backbone', 'mean ± sd', 'n', 'difference ± SE', 'not finished']
-    header += [f'seed {seed}' for seed in comparison.seeds]
-    rows = []
-    for row in comparison.rows:
-        mean = MISSING if row.mean is None else f'{row.mean:.2f} ± {_number(row.sd)}'
-        difference = MISSING if row.difference is None else (
-            f'{row.difference:+.2f} ± {_number(row.standard_error)}')
-        if row.backbone == comparison.baseline:
-            difference = 'baseline'
-        n = f'{row.n}/{len(row.expected)}' if row.missing else str(row.n)
-        rows.append([row.backbone, mean, n, difference, unfinished(row),
-                     *(_number(row.values.get(seed)) for seed in comparison.seeds)])
-    return header, rows
-
-
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Two digits, or a dash."""
     return MISSING if value is None else f'{value:.2f}'
 
 
 def _unfinished(row: Row) -> list[tuple[int, str]]:
     counts = ((row.failed, 'failed'), (row.interrupted, 'interrupted'), (row.running, 'running'))
     return [(n, what) for n, what in counts if n]
-
-
-def _pipes(cells: list[str]) -> str:
-    return f'| {" | ".join(map(escape_markdown, cells))} |'
 
 
 def _seeds(row: Row) -> str:

@@ -189,3 +189,51 @@ def test_importing_the_room_is_quiet_and_loads_no_framework(
     assert ('torch' in done.stdout) == loaded
     assert (done.stdout.strip() == '[]') != loaded
     assert done.stderr == '' or loaded
+
+
+def test_by_class_and_by_size(tmp_path: Path) -> None:
+    by_part = {f'{METRIC}/cat': 40.0, f'{METRIC}/dog': 60.0, 'AP/cat': 1.0, 'AP (large)': 30.0,
+               'AP (small)': None}
+    for name, more in (('standard', 0.0), ('mixup', 2.0)):
+        for seed in (0, 1):
+            put(tmp_path, name, seed, 50 + more, metrics={METRIC: 50 + more, **{
+                key: value and value + more + seed for key, value in by_part.items()}})
+    found = compare([tmp_path])
+    table = found.breakdown('class')
+    assert table.header == ('class', 'mixup', 'standard')
+    assert table.rows == (('cat', '42.50 ± 0.71', '40.50 ± 0.71'),
+                          ('dog', '62.50 ± 0.71', '60.50 ± 0.71'))
+    assert found.breakdown('size').rows == (('large', '32.50 ± 0.71', '30.50 ± 0.71'),)
+    assert found.breakdown('size').title.startswith('AP in percent, last epoch')
+    with pytest.raises(UserError, match='by colour'):
+        found.breakdown('colour')
+    with pytest.raises(UserError, match='AP .large. by class'):
+        compare([tmp_path], metric='AP (large)').breakdown('class')
+
+
+def test_the_forest_plot_draws_what_the_table_says(tmp_path: Path) -> None:
+    for name, values in (('standard', (72.0, 72.2, 72.1)), ('mixup', (74.0, 74.2, 74.1)),
+                         ('cutmix', (72.1, 72.3, 71.6)), ('$random', (10.0,))):
+        for seed, value in enumerate(values):
+            put(tmp_path, name, seed, value)
+    found = compare([tmp_path], test=True)
+    axes, = found.plot().axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        'mixup (n = 3)', 'standard (n = 3)', 'cutmix (n = 3)', r'\$random (n = 1)']
+    means = [line for line in axes.lines if line.get_marker() == 'o']
+    assert [line.get_xdata()[0] for line in means] == pytest.approx([2, 0, -0.1, -62.1])
+    filled = [line.get_markerfacecolor() != 'white' for line in means]
+    assert filled == [True, False, False, False]
+    bars = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2
+            and line.get_marker() == 'None' and line.get_linewidth() > 2]
+    assert bars == [[one.interval.low, one.interval.high] for one in found.verdicts]
+    assert len([line for line in compare([tmp_path]).plot().axes[0].lines
+                if line.get_linewidth() > 2]) == 0
+
+
+def test_the_package_offers_compare(tmp_path: Path) -> None:
+    put(tmp_path, 'standard', 0, 72.0)
+    put(tmp_path, 'mixup', 0, 74.0)
+    assert refaug_det.compare([tmp_path]).to_frame()['backbone'].tolist() == ['mixup', 'standard']
+    with pytest.raises(AttributeError, match='contrast'):
+        _ = refaug_det.contrast

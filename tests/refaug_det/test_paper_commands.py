@@ -21,11 +21,11 @@ def filled(why: str = 'it is running, not done') -> Measured:
 
 
 def test_a_cell_has_published_measured_spread_and_difference():
-    first, second, third, *_ = paper_commands.rows(filled())
-    assert first == ['PreActResNet-18, T1 = 400, T2 = 50, augmented', '79.33', '79.50 ± 0.71', '2',
-                     '+0.17']
-    assert second[1:] == ['80.09', '80.00', '1', '-0.09']
-    assert third[1:] == ['78.16', '', '', '']  # blank where nothing was run
+    first, second, third, *_ = paper_commands.table(filled()).rows
+    assert first == ('PreActResNet-18, T1 = 400, T2 = 50, augmented', '79.33', '79.50 ± 0.71', '2',
+                     '+0.17')
+    assert second[1:] == ('80.09', '80.00', '1', '-0.09')
+    assert third[1:] == ('78.16', '', '', '')  # blank where nothing was run
 
 
 @pytest.mark.parametrize('name', paper.exhibits())

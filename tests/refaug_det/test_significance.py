@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from refaug_det import cli
-from refaug_det.comparison import significance, trials
-from refaug_det.comparison.compare import METRIC, of_trials
+from refaug_det.comparison import significance
+from refaug_det.comparison.compare import METRIC, compare
 from refaug_det.comparison.statistics import (
     difference_interval,
     permutation_p,
@@ -55,8 +55,7 @@ def resampler(monkeypatch):
 
 
 def judged(folder, **options):
-    found = trials.collect([folder])
-    return significance.verdicts(of_trials(found), found, **options)
+    return list(compare([folder], test=True, **options).verdicts)
 
 
 def test_over_runs_and_images(tmp_path, resampler):
@@ -67,7 +66,7 @@ def test_over_runs_and_images(tmp_path, resampler):
     assert one.interval.value == pytest.approx(np.mean(MIXUP) - np.mean(STANDARD))
     runs_alone = difference_interval(MIXUP, STANDARD)
     assert one.interval.low < runs_alone.low < runs_alone.high < one.interval.high
-    assert one.p == one.adjusted == permutation_p(MIXUP, STANDARD, paired=True) == 0.125
+    assert one.p == one.adjusted == permutation_p(MIXUP, STANDARD) == 2 / 70
     sd = np.sqrt((np.var(STANDARD, ddof=1) + np.var(MIXUP, ddof=1)) / 2)
     assert one.runs_needed == runs_needed(one.interval.value, sd) == 3
     assert judged(tmp_path) == [one]  # the same draws at every call
@@ -88,15 +87,50 @@ def test_many_rows_are_asked_of_more(tmp_path, resampler):
     for number in range(3):
         put(tmp_path, f'mixup{"x" * number}', MIXUP)
     found = judged(tmp_path)
-    assert [one.p for one in found] == [0.125] * 3
-    assert [one.adjusted for one in found] == [0.375] * 3
+    assert [one.p for one in found] == [2 / 70] * 3
+    assert [one.adjusted for one in found] == [pytest.approx(6 / 70)] * 3
+
+
+@pytest.mark.parametrize('runs', [5, 6])
+def test_runs_are_paired_by_seed_where_pairs_can_show_anything(tmp_path, resampler, runs):
+    standard, mixup = np.random.default_rng(1).normal((72, 73), 0.5, (6, 2)).T[:, :runs].tolist()
+    put(tmp_path, 'standard', standard)
+    put(tmp_path, 'mixup', mixup)
+    one, = judged(tmp_path)
+    paired, alone = (permutation_p(mixup, standard, paired=each) for each in (True, False))
+    assert one.p == (paired if runs >= significance.PAIRS else alone) != alone + paired - one.p
+    assert 2 / 2**significance.PAIRS < significance.ALPHA <= 2 / 2**(significance.PAIRS - 1)
 
 
 def test_other_seeds_are_not_paired(tmp_path, resampler):
-    put(tmp_path, 'standard', STANDARD)
-    put(tmp_path, 'mixup', MIXUP[:3])
+    put(tmp_path, 'standard', STANDARD * 2)
+    put(tmp_path, 'mixup', (MIXUP * 2)[:7])
     one, = judged(tmp_path)
-    assert one.p == pytest.approx(permutation_p(MIXUP[:3], STANDARD))
+    assert one.p == pytest.approx(permutation_p((MIXUP * 2)[:7], STANDARD * 2))
+
+
+@pytest.mark.parametrize(('second', 'best'), [(72.0, 'mixup'), (73.5, None)])
+def test_the_best_is_named_where_it_is_told_from_all_others(tmp_path, resampler, second, best):
+    put(tmp_path, 'standard', STANDARD, kept=False)
+    put(tmp_path, 'mixup', MIXUP, kept=False)
+    put(tmp_path, 'cutmix', [second + value - STANDARD[0] for value in STANDARD], kept=False)
+    put(tmp_path, 'random', [7.0])  # one run: in no test
+    found = compare([tmp_path], test=True)
+    assert found.best == best
+    assert ('**mixup**' in found.to_markdown()) is ('Bold:' in found.to_markdown()) is bool(best)
+    assert compare([tmp_path]).best is None
+    assert '**mixup**' not in compare([tmp_path]).to_markdown()
+
+
+def test_all_pairs_are_asked_at_once(tmp_path, resampler):
+    """A difference that one pair alone would show is not shown among many."""
+    put(tmp_path, 'standard', STANDARD, kept=False)
+    put(tmp_path, 'mixup', [value + 0.95 for value in STANDARD], kept=False)
+    assert compare([tmp_path], test=True).best == 'mixup'
+    for number in range(6):
+        put(tmp_path, f'other{number}', [value - number for value in STANDARD], kept=False)
+    assert compare([tmp_path], test=True).best is None
+    assert compare([tmp_path], test=True).verdicts[0].interval.excludes(0)
 
 
 def test_single_runs_get_no_verdict(tmp_path, resampler):
@@ -116,9 +150,9 @@ def test_the_command(tmp_path, resampler, capsys):
     assert 'runs, images' in out
     assert cli.main(['compare', str(tmp_path), '--test', '--json']) == 0
     verdict, = json.loads(capsys.readouterr().out)['verdicts']
-    assert (verdict['backbone'], verdict['p_holm']) == ('mixup', 0.125)
+    assert (verdict['backbone'], verdict['p_holm']) == ('mixup', pytest.approx(2 / 70))
     assert cli.main(['compare', str(tmp_path), '--json']) == 0
-    assert 'verdicts' not in json.loads(capsys.readouterr().out)
+    assert json.loads(capsys.readouterr().out)['verdicts'] == []
     for seed in range(1, 4):
         (tmp_path / f'mixup{seed}' / 'run.json').unlink()
     assert cli.main(['compare', str(tmp_path), '--test']) == 0
