@@ -7,10 +7,12 @@ dotted name, such as `analyze.risk`, is the subcommand `refaug-det analyze risk`
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
+from typing import Literal
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from refaug_det import __version__
 from refaug_det.errors import UserError, exits_cleanly
@@ -20,27 +22,45 @@ GROUP = 'refaug_det.commands'
 GROUPS = {'analyze': 'Ask a checkpoint what an augmentation did to the model.',
           'data': 'Prepare data sets, and check them.',
           'protocol': 'Show what must be equal for two APs to be comparable.'}
+EXIT_CODES = ('Exit codes: 0 done; 1 done, and the answer is no (doctor: a fault, protocol diff: '
+              'they differ); 2 bad input, or bad data (data check); 130 Ctrl-C; 143 SIGTERM.')
 
 
 def app() -> App:
     """The application, with the commands of all installed packages."""
-    made = App(name='refaug-det', version=__version__, help='Does an augmentation\'s gain in '
-               'classification transfer to detection? Exit codes: 0 done, 2 bad input, '
-               '130 Ctrl-C, 143 SIGTERM.')
+    made = App(
+        name='refaug-det', version=__version__, help="Does an augmentation's gain in "
+        'classification transfer to detection?', help_epilogue=EXIT_CODES,
+        default_parameter=Parameter(negative=()), console=_plain_console())  # no --no-json
+    made.command(completion)
     groups: dict[str, App] = {'': made}
-    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+    for point in sorted({*entry_points(group=GROUP)}, key=lambda p: p.name):
         group, _, name = point.name.rpartition('.')
         if group not in groups:
             groups[group] = App(name=group, help=GROUPS.get(group, ''))
             made.command(groups[group])
         try:
-            command = point.load()
+            groups[group].command(point.load(), name=name)
         except Exception as error:  # someone else's package: the other commands still work
             print(f'warning: no command {point.name!r}, {point.value} cannot be loaded: '
                   f'{type(error).__name__}: {error}', file=sys.stderr)
-        else:
-            groups[group].command(command, name=name)
     return made
+
+
+def completion(shell: Literal['bash', 'zsh', 'fish'], /) -> int:
+    """Print what completes commands and options in a shell.
+
+    Example: refaug-det completion bash > ~/.local/share/bash-completion/completions/refaug-det
+
+    Args:
+        shell: bash, zsh or fish; zsh takes it as the file _refaug-det in a folder of its fpath,
+            fish as ~/.config/fish/completions/refaug-det.fish.
+
+    Returns:
+        Exit code, 0.
+    """
+    print(app().generate_completion(shell=shell))
+    return 0
 
 
 @exits_cleanly
@@ -56,6 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     except CycloptsError as error:
         raise UserError(str(error), 'command line', 'see refaug-det --help') from None
     return command(*bound.args, **bound.kwargs) or 0
+
+
+def _plain_console():
+    """A console without any escape codes where NO_COLOR asks for one; rich's own leaves bold."""
+    if not os.environ.get('NO_COLOR'):
+        return None
+    from rich.console import Console
+    return Console(color_system=None)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ Cells come from files that others wrote. Whatever is in them, a table shows it a
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def say(draw: Callable[[Console], Any]) -> None:
     """Print what `draw` shows on a console, as well as the terminal's encoding can."""
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() else Console(width=500)
+    console = Console(width=None if sys.stdout.isatty() else 500,  # rich's NO_COLOR leaves bold
+                      color_system=None if os.environ.get('NO_COLOR') else 'auto')
     with console.capture() as captured:
         draw(console)
     encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash

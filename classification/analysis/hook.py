@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ KINDS = {'clean': 'clean_train', 'augmented': 'augmented_train', 'test': 'test'}
 def read(run_dir: Path | str) -> list[dict[str, Any]]:
     """One dict for every epoch measured: `epoch` (from 1), `phase`, `images`, and risks in nats."""
     path = Path(run_dir) / FILE_NAME
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []
+    return files.read_json(path, 'the file of risks', list) if path.is_file() else []
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from classification.train import leaf_configs  # registers all that a config may
 from classification.transforms import Pipeline
 from refaug_det.backbones.formats import below, load_whole, read_weights
 from refaug_det.errors import UserError
-from refaug_det.runs import checkpoints, directory, history, loops, records
+from refaug_det.runs import checkpoints, directory, history, loops, records, stored
 from refaug_det.runs import config as configs
 from refaug_det.runs.randomness import KeyedDataset, RefAugKeyedSampler, key, leaves
 
@@ -80,7 +80,7 @@ def open_run(path: Path | str, data_root: Path | str | None = None) -> Run:
         raise UserError(f'this is a {record.stage} run', path, 'name a run of tools/train_cls.py')
     if not file.is_file():
         raise UserError('the run has lost its config', file, 'restore the file, or run it again')
-    cfg = configs.load(file)
+    cfg = stored.read(file)
     if data_root is not None and not configs.set_everywhere(cfg, 'data_root', str(data_root)):
         raise UserError('nothing in the run\'s config takes --data-root', file,
                         'the data set needs a data_root key')

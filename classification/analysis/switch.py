@@ -5,7 +5,6 @@ A pure function of run.json and history.json files.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from refaug_det.errors import UserError
 from refaug_det.runs import config as configs
-from refaug_det.runs import directory, history, records
+from refaug_det.runs import directory, files, history, records
 
 REFINEMENT = 'refinement'
 # what runs of one curve may differ in: the switch itself, the seed, and their place
@@ -96,7 +95,7 @@ def collect(paths: Iterable[Path | str], median_of: int = 1) -> dict[str, Any]:
         known.add(record.id)
         trials.append(one)
         stored = file.parent / directory.RESOLVED
-        resolved.append(json.loads(stored.read_text(encoding='utf-8')) if stored.is_file() else {})
+        resolved.append(files.read_json(stored, 'the config', dict) if stored.is_file() else {})
     lengths = sorted({one.epochs for one in trials})
     if len(lengths) > 1:
         raise UserError(f'runs of {lengths} epochs: the curve has one length',

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from refaug_det.comparison import commands, tables
+from refaug_det import answers
 from refaug_det.errors import UserError
 
 if TYPE_CHECKING:
     from refaug_det.comparison.grid import Plan, State, Trial
 
 ROOT = Path(__file__).parents[2]
-PREVIEW = ['run', 'state', 'done', 'time left', 'there / wanted']
+PREVIEW = ('run', 'state', 'done', 'time left', 'there / wanted')
 PLANS = 'refaug_det.plans'  # entry points: what a run of a stage would record
 
 
@@ -27,13 +27,13 @@ def bench(*, backbones: str, protocol: str, seeds: str = '5', data_root: Path | 
           cfg_options: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
           work_dir: Path | None = None,
           jobs: Annotated[int | None, Parameter(name=['--jobs', '-j'])] = None,
-          baseline: str | None = None,
-          dry_run: Annotated[bool, Parameter(negative=())] = False,
-          overwrite: Annotated[bool, Parameter(negative=())] = False) -> int:
+          baseline: str | None = None, dry_run: bool = False, overwrite: bool = False,
+          json: bool = False) -> int:
     """Fine-tune a detector from each backbone with each seed, and compare.
 
     What is done is kept, what was cut off goes on, what failed is tried once more: whatever
     happened, give the same command again.
+
     Example: refaug-det bench --backbones a,b,c --protocol voc07 --data-root data/VOCdevkit
 
     Args:
@@ -48,6 +48,7 @@ def bench(*, backbones: str, protocol: str, seeds: str = '5', data_root: Path | 
         baseline: backbone to take differences against in the table.
         dry_run: show the runs, how far each is and what it will take; start nothing.
         overwrite: start anew where a run of another config or backbone is. That run is lost.
+        json: print the runs and the comparison as JSON; progress goes to stderr.
 
     Returns:
         Exit code, 0.
@@ -71,16 +72,25 @@ def bench(*, backbones: str, protocol: str, seeds: str = '5', data_root: Path | 
     driver = Driver(
         trials, folder, lambda trial: command(trial, config, options), parallel=parallel,
         environment=environment(parallel, visible), devices=visible, overwrite=overwrite)
-    if dry_run:
-        cells = preview(states, driver.usual_s, parallel)
-        tables.say(lambda console: tables.show_cells(
-            f'Runs in {folder}', PREVIEW, *cells, console))
+    if not dry_run:
+        with answers.aside(json):
+            print(summary(states, parallel), flush=True)
+            driver.run()
+    elif not json:
+        _show(preview(states, driver.usual_s, parallel), folder)
+    if json:
+        answers.print_json(document(trials, folder, driver.usual_s, parallel, baseline))
     else:
-        print(summary(states, parallel), flush=True)
-        driver.run()
-    _compare(trials, baseline)
+        _compare(trials, baseline)
     driver.refuse_failures()
     return 0
+
+
+def _show(told: tuple[list[list[str]], list[str]], folder: Path) -> None:
+    from refaug_det.tables import Table, say
+
+    rows, notes = told
+    say(Table(f'Runs in {folder}', PREVIEW, tuple(map(tuple, rows)), tuple(notes)).show)
 
 
 def _parallel(jobs: int | None, visible: Sequence[str]) -> int:
@@ -91,12 +101,40 @@ def _parallel(jobs: int | None, visible: Sequence[str]) -> int:
 
 def _compare(trials: Sequence[Trial], baseline: str | None) -> None:
     """The table, once a run is done; runs that are not are counted in it."""
-    from refaug_det.comparison import grid
+    from refaug_det.comparison import commands, grid
 
-    found = {trial.work_dir: grid.state_of(trial) for trial in trials}
-    begun = [path for path, state in found.items() if state.record and state.status != 'other']
-    if any(state.status == 'done' for state in found.values()):
+    if begun := _begun({trial: grid.state_of(trial) for trial in trials}):
         commands.compare_runs(begun, baseline=baseline)
+
+
+def _begun(states: Mapping[Trial, State]) -> list[Path]:
+    """The directories of the runs that can be compared; none before one is done."""
+    if not any(state.status == 'done' for state in states.values()):
+        return []
+    return [trial.work_dir for trial, state in states.items()
+            if state.record and state.status != 'other']
+
+
+def document(trials: Sequence[Trial], folder: Path, each_s: float | None, parallel: int,
+             baseline: str | None) -> dict[str, Any]:
+    """The runs as they are now and their comparison, JSON-able; None for what is unknown.
+
+    Args:
+        each_s: seconds of a whole run; None if unknown.
+    """
+    from refaug_det.comparison import grid
+    from refaug_det.comparison.compare import compare
+
+    states = {trial: grid.state_of(trial) for trial in trials}
+    begun = _begun(states)
+    return dict(
+        folder=str(folder), parallel=parallel, time_left_s=grid.time_left(
+            [state.share for state in states.values() if state.status != 'done'], each_s,
+            parallel),
+        runs=[dict(backbone=trial.backbone, seed=trial.seed, work_dir=str(trial.work_dir),
+                   status=state.status, share=state.share, differs=list(state.differs))
+              for trial, state in states.items()],
+        comparison=compare(begun, baseline).to_dict() if begun else None)
 
 
 def _options(data_root: Path | None, classes: str | None, changes: Sequence[str]) -> list[str]:

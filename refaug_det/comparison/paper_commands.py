@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from refaug_det.comparison import paper
-from refaug_det.errors import UserError
-from refaug_det.runs import files
-from refaug_det.tables import Table, say
+from refaug_det import answers
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from refaug_det.comparison.paper import Measured
+    from refaug_det.tables import Table
 
 HEADER = ('cell', 'published', 'measured ± sd', 'n', 'difference')
 
 
 def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
                  output: Annotated[Path | None, Parameter(name=['--output', '-o'])] = None,
-                 json: Annotated[bool, Parameter(negative=())] = False) -> int:
+                 json: bool = False) -> int:
     """Show a table of the paper: published, measured, and the commands that fill the blanks.
 
     A run counts where it is finished and its config is the recipe's of that cell.
+
     Example: refaug-det paper table1 work_dirs
 
     Args:
@@ -38,6 +36,11 @@ def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
     Returns:
         Exit code, 0.
     """
+    from refaug_det.comparison import paper
+    from refaug_det.errors import UserError
+    from refaug_det.runs import files
+    from refaug_det.tables import say
+
     measured = paper.measure(paper.exhibit(exhibit), paths or [])
     if output is not None:
         try:
@@ -46,7 +49,7 @@ def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
             raise UserError(f'cannot write the table ({error.strerror or error})', output,
                             'name a folder that can be written to') from None
     if json:
-        print(json_format.dumps(measured.to_dict(), indent=2, allow_nan=False))
+        answers.print_json(measured.to_dict())
     else:
         say(lambda console: show(measured, console))
     return 0
@@ -54,6 +57,8 @@ def show_exhibit(exhibit: str, paths: list[Path] | None = None, /, *,
 
 def show(measured: Measured, console: Console) -> None:
     """Print the table, its notes, and the commands as they can be pasted."""
+    from refaug_det.comparison import paper
+
     table(measured).show(console)
     missing = paper.commands(measured)
     if missing:
@@ -64,6 +69,8 @@ def show(measured: Measured, console: Console) -> None:
 
 def to_markdown(measured: Measured) -> str:
     """The same in Markdown (GFM), the commands as a block of code."""
+    from refaug_det.comparison import paper
+
     text = table(measured).to_markdown()
     missing = [f'    {line}' for line in paper.commands(measured)]
     return '\n'.join([text, 'To fill what is missing:\n', *missing, '']) if missing else text
@@ -71,6 +78,9 @@ def to_markdown(measured: Measured) -> str:
 
 def table(measured: Measured) -> Table:
     """A row a cell of the paper; blank where nothing was run."""
+    from refaug_det.comparison import paper
+    from refaug_det.tables import Table
+
     out = []
     for number, cell in enumerate(measured.exhibit.cells):
         found, digits = measured.spread(number), 1 if cell.rule == 'risk' else 2

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-Json = Annotated[bool, Parameter(negative=())]
+from refaug_det import answers
 
 
-def show(path: Path, /, *, json: Json = False) -> int:
+def show(path: Path, /, *, json: bool = False) -> int:
     """Print the protocol of a config or a run, and its fingerprint.
 
     Example: refaug-det protocol show configs/det/faster_rcnn_r50_fpn_voc07.py
@@ -30,7 +28,7 @@ def show(path: Path, /, *, json: Json = False) -> int:
     found = protocol_at(path)
     fingerprint = protocol.fingerprint(found)
     if json:
-        print(json_format.dumps(dict(fingerprint=fingerprint, protocol=found), indent=2))
+        answers.print_json(dict(fingerprint=fingerprint, protocol=found))
         return 0
     for key, value in found.items():
         print(f'{key} = {_shown(value)}')
@@ -38,7 +36,7 @@ def show(path: Path, /, *, json: Json = False) -> int:
     return 0
 
 
-def diff(a: Path, b: Path, /, *, json: Json = False) -> int:
+def diff(a: Path, b: Path, /, *, json: bool = False) -> int:
     """Print the fields in which two protocols differ. Exit code 1 if there are any.
 
     Example: refaug-det protocol diff configs/det/faster_rcnn_r50_fpn_voc07.py work_dirs/RUN
@@ -59,7 +57,7 @@ def diff(a: Path, b: Path, /, *, json: Json = False) -> int:
                           if not key.startswith('data.')} for found in (first, second))
     fields = protocol.differences(first, second)
     if json:
-        print(json_format.dumps([dict(field=key, a=x, b=y) for key, x, y in fields], indent=2))
+        answers.print_json([dict(field=key, a=x, b=y) for key, x, y in fields])
     else:
         for key, x, y in fields:
             print(f'{key}: {_shown(x)} | {_shown(y)}')
@@ -88,19 +86,20 @@ def protocol_at(path: Path) -> dict[str, Any]:
 def _of_config(path: Path) -> dict[str, Any]:
     from refaug_det.comparison import protocol
     from refaug_det.errors import UserError
-    from refaug_det.runs import batches
+    from refaug_det.runs import batches, ranges
     from refaug_det.runs import config as configs
 
     cfg = configs.load(path)
     configs.check_keys(cfg, path)
     if 'train_dataloader' not in cfg or 'train_cfg' not in cfg:
         raise UserError('the config trains nothing', path, 'name one such as those in configs/det')
+    ranges.check(cfg)
     batches.keep_total_batch(cfg, 1)
     return protocol.protocol_of(cfg.to_dict())
 
 
 def _shown(value: Any) -> str:
     from refaug_det.comparison import protocol
-    from refaug_det.comparison.tables import visible
+    from refaug_det.escapes import visible
 
     return value if value == protocol.ABSENT else visible(json_format.dumps(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import time
 from pathlib import Path
 
@@ -87,6 +88,25 @@ def test_a_dry_run_starts_nothing_and_tells_the_cost(bench, world, capsys):
     assert '5 to run, 2 at a time: 0:25:00.' in out
     assert 'AP50 (11-point) in percent' in out  # the table of what is done
     assert len(world.epochs()) == 4
+
+
+def test_json_is_one_document_and_progress_is_elsewhere(bench, world, capsys):
+    assert bench('--dry-run', '--json') == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert err == ''
+    assert [run['status'] for run in told['runs']] == ['new'] * 4
+    assert (told['time_left_s'], told['comparison'], told['parallel']) == (None, None, 2)
+    world.options['b'] = ['--fail-at', '3']
+    assert bench('--json', seeds=1) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out, parse_constant=lambda name: pytest.fail(name))
+    assert [(run['backbone'], run['status'], run['share']) for run in told['runs']] == [
+        ('a', 'done', 1.0), ('b', 'failed', 0.5)]
+    assert [(row['backbone'], row['n']) for row in told['comparison']['rows']] == [
+        ('a', 1), ('b', 0)]
+    assert 'begun: a seed 0' in err
+    assert 'error: 1 of 2 runs failed' in err
 
 
 def test_a_failed_run_is_tried_once_more_and_then_reported(bench, world, capsys):

@@ -50,14 +50,40 @@ def test_add_list_show_verify(refaug, add):
     code, out, err = refaug('backbone', 'list')
     assert (code, err) == (0, '')
     assert all(word in out for word in ('mine', 'resnet18 w8', backbones.card('mine').sha256[:12]))
-    listed = json.loads(refaug('backbone', 'list', '--as-json')[1])
+    listed = json.loads(refaug('backbone', 'list', '--json')[1])
     assert [card['name'] for card in listed] == ['mine']
     for name in ('mine', 'refaug://mine'):
-        code, out, _ = refaug('backbone', 'show', name)
+        code, out, _ = refaug('backbone', 'show', name, '--json')
         assert code == 0
         assert json.loads(out) == listed[0]
+        lines = refaug('backbone', 'show', name)[1].splitlines()
+        assert {'name: mine', 'spec.architecture: resnet18', 'spec.out_channels: 8 16 32 64'} <= {
+            *lines}
     assert refaug('backbone', 'verify')[:2] == (0, 'mine: whole\n')
     assert refaug('backbone', 'verify', 'mine')[:2] == (0, 'mine: whole\n')
+
+
+def test_json_of_add_and_verify(refaug, add):
+    code, out, err = add('mine', '--json')
+    told = json.loads(out)
+    assert (code, err) == (0, '')
+    assert told['card'] == json.loads(refaug('backbone', 'show', 'mine', '--json')[1])
+    assert (told['matched'], told['unused'], told['initialised']) == (100, {'module.fc': 2}, [])
+    add('yours')
+    told = json.loads(refaug('backbone', 'verify', '--json')[1])
+    assert [row['name'] for row in told] == ['mine', 'yours']
+    assert told[0] == dict(name='mine', sha256=backbones.card('mine').sha256)
+    assert json.loads(refaug('backbone', 'verify', 'yours', '--json')[1]) == told[1:]
+
+
+def test_a_card_that_holds_nan_is_refused(refaug, add):
+    add()
+    path = backbones.zoo_dir() / 'mine' / backbones.CARD
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'metrics': {'a': float('inf')}}))
+    for words in (('list',), ('list', '--json'), ('show', 'mine')):
+        code, out, err = refaug('backbone', *words)
+        assert (code, out) == (2, '')
+        assert 'Infinity in it' in err
 
 
 def test_options_reach_the_card(add):
@@ -116,6 +142,7 @@ def test_verify_finds_changed_weights(refaug, add):
         code, out, err = refaug('backbone', *words)
         assert (code, out) == (2, '')
         assert 'sha256 differs' in err
+        assert refaug('backbone', *words, '--json')[:2] == (2, '')
 
 
 @pytest.mark.parametrize(('words', 'said'), [
@@ -181,7 +208,7 @@ def test_a_command_that_cannot_be_loaded_spoils_no_other(refaug, monkeypatch):
     from importlib.metadata import EntryPoint
     broken = EntryPoint('broken', 'nowhere_at_all:command', cli.GROUP)
     whole = EntryPoint('group.listed', 'refaug_det.backbones.commands:app', cli.GROUP)
-    monkeypatch.setattr(cli, 'entry_points', lambda group: (broken, whole))
+    monkeypatch.setattr(cli, 'entry_points', lambda group: (broken, whole, whole))  # two copies
     code, out, err = refaug('group', 'listed', 'list')
     assert code == 0
     assert 'no backbones yet' in out
@@ -189,3 +216,14 @@ def test_a_command_that_cannot_be_loaded_spoils_no_other(refaug, monkeypatch):
     assert len(err.splitlines()) == 1
     code, _, err = refaug('broken')
     assert code == 2
+
+
+def test_two_commands_of_one_name_spoil_no_other(refaug, monkeypatch):
+    from importlib.metadata import EntryPoint
+    first, second = (EntryPoint('backbone', f'refaug_det.backbones.commands:{name}', cli.GROUP)
+                     for name in ('app', 'list_'))
+    monkeypatch.setattr(cli, 'entry_points', lambda group: (first, second))
+    code, out, err = refaug('--version')
+    assert (code, out) == (0, f'{__version__}\n')
+    assert "no command 'backbone'" in err
+    assert len(err.splitlines()) == 1

@@ -127,6 +127,9 @@ def test_prepare_on_the_command_line(root, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert 'extracted 4 files' in said[0]
     assert 'already' in said[1]
+    assert main([*words, '--json']) == 0
+    assert json.loads(capsys.readouterr().out) == dict(
+        data_set='image-folder', root=str(tmp_path / 'data'), done=said[1])
 
 
 @pytest.mark.parametrize('words', [

@@ -113,6 +113,10 @@ def test_the_command(write, tmp_path, capsys):
     assert cli.main(['analyze', 'switch', *map(str, paths[:2]), '-o', str(tmp_path / 'two')]) == 0
     assert (tmp_path / 'two' / 'switch.svg').read_bytes() != before
     capsys.readouterr()
+    assert cli.main(['analyze', 'switch', str(tmp_path), '--json']) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == entry
+    assert 'least test error' in err
     assert cli.main(['analyze', 'switch', str(paths[0])]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
     assert switches.collect([tmp_path])['epochs'] == 6

@@ -1,0 +1,1 @@
+"""`refaug-det doctor`: what is wrong with this installation and machine, and what to do."""
