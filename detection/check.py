@@ -15,7 +15,7 @@ from refaug_det.data.sources import DROPPED, FATAL, NOTE, Fault
 from refaug_det.errors import UserError
 from refaug_det.images import decode, is_truncated
 
-_MEND = 'mend the XML, or take its id out of the lists'
+_MEND = 'mend the annotation, or take its image out of the lists'
 _OUT = 'restore the file, or take its id out of the lists'
 _BOX = 'mend its four numbers, or remove the object'
 RULES = {  # kind of fault -> its level, the remedy
@@ -46,6 +46,7 @@ RULES = {  # kind of fault -> its level, the remedy
     'class never trained': (NOTE, 'see that its name is spelt as meant'),
     'similar classes': (NOTE, 'write them alike, if they are one class'),
 }
+_LONGEST = 250  # bytes of a file's name, less the suffix
 _PLAIN_MODES = ('RGB', 'L')
 _ORIENTATION, _TURNS = 0x0112, range(2, 9)
 
@@ -68,8 +69,8 @@ def read_list(path: Path) -> tuple[list[str], list[Fault]]:
         if not line:
             continue
         inside = PureWindowsPath(line)  # sees / and \\ alike, and drives
-        if inside.anchor or '..' in inside.parts or '\0' in line:
-            faults.append(fault('bad list', f'line {number} leads out of the data set: '
+        if inside.anchor or '..' in inside.parts or '\0' in line or len(line) > _LONGEST:
+            faults.append(fault('bad list', f'line {number} names no image of the data set: '
                                 f'{line[:80]!r}', path))
         elif line in ids:
             faults.append(fault('repeated id', f'line {number} repeats the id {line!r} of line '

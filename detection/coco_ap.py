@@ -1,14 +1,16 @@
 """COCO-style AP and AR, by faster-coco-eval where it is installed, else by pycocotools.
 
-Both give the same numbers. Boxes are x2 - x1 wide here (VOC's own rule adds a pixel), and an
-object's size is the area of its box.
+Both give the same numbers. Boxes are x2 - x1 wide here (VOC's own rule adds a pixel). Of COCO's
+own data, objects have the boxes, the areas (of their segmentation) and the crowds of its file,
+and the metrics are those of pycocotools on that file; of other data, the area is the box's.
 
 Difficult objects are ignored: a detection of one counts neither way. COCO's files have two
 flags for that. `ignore` is what is meant, but both libraries overwrite it with `iscrowd`, so
 that a VOC set converted to COCO's format requires its difficult objects after all; and
 `iscrowd` divides by the detection's area alone, so that every small box inside a difficult
-object would be forgiven. We set `ignore` again after the libraries have overwritten it: the
-IoU stays the IoU, and a difficult object takes one detection, as any other does.
+object would be forgiven: right for a crowd, and for nothing else. We set `ignore` again after
+the libraries have overwritten it: of what is difficult and no crowd, the IoU stays the IoU, and
+it takes one detection, as any other object does.
 """
 
 from __future__ import annotations
@@ -77,8 +79,10 @@ def _evaluated(detections: Detections, library: str) -> dict[str, Any]:
         make = importlib.import_module(coco_module).COCO
         objects, found = make(), make()
         d = detections
-        _fill(objects, d, d.gt_boxes, d.gt_labels, d.gt_images, 'difficult', d.gt_difficult)
-        _fill(found, d, d.boxes, d.labels, d.images, 'score', d.scores)
+        _fill(found, d, _xywh(d.boxes), d.labels, d.images, score=d.scores)
+        gt = _xywh(d.gt_boxes) if d.gt_xywh is None else d.gt_xywh
+        _fill(objects, d, gt, d.gt_labels, d.gt_images, difficult=d.gt_difficult, **(
+            {} if d.gt_xywh is None else dict(area=d.gt_areas, iscrowd=d.gt_crowd.astype(int))))
         evaluation = Evaluation(objects, found, 'bbox')
         evaluation.params.maxDets = [MOST]  # not 1 and 10 as well
         evaluation.evaluate()
@@ -86,21 +90,24 @@ def _evaluated(detections: Detections, library: str) -> dict[str, Any]:
     return evaluation.eval
 
 
-def _fill(coco: Any, detections: Detections, boxes: np.ndarray, labels: np.ndarray,
-          images: np.ndarray, key: str, values: np.ndarray) -> None:
-    """What the libraries' `loadRes` does, which takes no empty list."""
+def _xywh(boxes: np.ndarray) -> np.ndarray:
     corners = boxes.astype(np.float64)
-    sides = corners[:, 2:] - corners[:, :2]
-    columns = (images.tolist(), labels.tolist(), np.hstack([corners[:, :2], sides]).tolist(),
-               sides.prod(1).tolist(), values.tolist())
+    return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+
+
+def _fill(coco: Any, detections: Detections, boxes: np.ndarray, labels: np.ndarray,
+          images: np.ndarray, **values: np.ndarray) -> None:
+    """What the libraries' `loadRes` does, which takes no empty list."""
+    columns: dict[str, list] = {
+        'image_id': images.tolist(), 'category_id': labels.tolist(), 'bbox': boxes.tolist(),
+        'area': boxes[:, 2:].prod(1).tolist(), 'iscrowd': [0] * len(boxes),
+        **{key: value.tolist() for key, value in values.items()}}
     coco.dataset = dict(
         images=[dict(id=n, width=int(w), height=int(h))
                 for n, (w, h) in enumerate(detections.image_sizes)],
         categories=[dict(id=n, name=str(name)) for n, name in enumerate(detections.classes)],
-        annotations=[{'id': n, 'image_id': image, 'category_id': label, 'bbox': box,
-                      'area': area, 'iscrowd': 0, key: value}
-                     for n, (image, label, box, area, value) in enumerate(
-                         zip(*columns, strict=True), start=1)])  # 0 would read as unmatched
+        annotations=[dict(zip(columns, row, strict=True), id=n) for n, row in enumerate(
+            zip(*columns.values(), strict=True), start=1)])  # 0 would read as unmatched
     coco.createIndex()
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json as json_format
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
+from refaug_det import answers
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from refaug_det.tables import Table
 
 
-def evaluate(paths: list[Path], /, *,
-             json: Annotated[bool, Parameter(negative=())] = False) -> int:
+def evaluate(paths: list[Path], /, *, json: bool = False) -> int:
     """Recompute every metric from the detections that runs kept.
 
-    Reads detections.npz files only. Example: refaug-det eval work_dirs --json
+    Reads detections.npz files only.
+
+    Example: refaug-det eval work_dirs --json
 
     Args:
         paths: run directories of stage 2, folders that hold them, or detections.npz files.
@@ -32,34 +31,20 @@ def evaluate(paths: list[Path], /, *,
     results = {str(path if path.name != detections.FILE_NAME else path.parent):
                metrics_of(detections.load(path)) for path in detections.find(paths)}
     if json:
-        rows = [dict(run=run, metrics=metrics) for run, metrics in results.items()]
-        print(json_format.dumps(rows, indent=2, allow_nan=False))
+        answers.print_json([dict(run=run, metrics=metrics) for run, metrics in results.items()])
         return 0
-    from rich.console import Console
+    from refaug_det.tables import say
 
-    console = Console() if sys.stdout.isatty() else Console(width=500)
-    with console.capture() as captured:
-        console.print(_table(results))
-    encoding = sys.stdout.encoding or 'utf-8'  # it may lack the dash
-    print(captured.get().encode(encoding, 'replace').decode(encoding), end='')
+    say(_table(results).show)
     return 0
 
 
 def _table(results: dict[str, dict[str, float | None]]) -> Table:
-    """A row a run, a column a metric over all classes; in percent."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from refaug_det.comparison.tables import MISSING, visible
+    """A row a run, a column a metric over all classes."""
+    from refaug_det.tables import MISSING, Table
 
     names = list(dict.fromkeys(name for metrics in results.values()
                                for name in metrics if '/' not in name))
-    table = Table(box=None, pad_edge=False, header_style='bold', padding=(0, 2, 0, 0))
-    table.add_column('run, in percent', overflow='fold')
-    for name in names:
-        table.add_column(name, justify='right')
-    for run, metrics in results.items():
-        values = (metrics.get(name) for name in names)
-        table.add_row(Text(visible(run)), *(MISSING if value is None else f'{value:.2f}'
-                                            for value in values))
-    return table
+    rows = tuple((run, *(MISSING if (value := metrics.get(name)) is None else f'{value:.2f}'
+                         for name in names)) for run, metrics in results.items())
+    return Table('All metrics, in percent', ('run', *names), rows)

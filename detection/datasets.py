@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,41 +10,39 @@ from mmdet.datasets import VOCDataset
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from detection import check, voc_xml
-from refaug_det.data.sources import DROPPED, FATAL, NOTE, Fault
+from detection.counted import CountedDataset
 from refaug_det.errors import UserError
 from refaug_det.images import decode
-from refaug_det.runs import files
 
 HOW_TO_GET = ('pass --data-root DIR with DIR/VOC2007/{Annotations,ImageSets,JPEGImages} '
               '(PASCAL VOC 2007: refaug-det data prepare voc2007 --root DIR)')
 
 
 @DATASETS.register_module()
-class RefAugVOCDataset(VOCDataset):
+class RefAugVOCDataset(CountedDataset, VOCDataset):
     """mmdet's VOC dataset, read by the judgement of `refaug-det data check`.
 
     Args:
-        drop_unknown: leave out objects of classes that are not in
-            `metainfo.classes`, and count them; otherwise they are an error.
         also: folders beside `data_prefix.sub_data_root`, such as VOC2012, whose list of the
             same name is read as well.
-        As mmdet's `VOCDataset` for the rest.
-
-    `dropped` counts what is left out, by kind of fault (`check.RULES`) and, of training,
-    `image without objects`; `noted` counts what is only worth knowing.
-
-    Raises:
-        UserError: the first fatal fault, such as an unknown class, and how many there are.
+        As `CountedDataset` and mmdet's `VOCDataset` for the rest.
     """
 
-    def __init__(self, drop_unknown: bool = False, also: Sequence[str] = (),
-                 **kwargs: Any) -> None:
-        self.drop_unknown, self.also = drop_unknown, also
-        self.dropped: Counter[str] = Counter()
-        self.noted: Counter[str] = Counter()
-        self.truncated: list[str] = []
-        self.image_ids: list[str] = []
+    def __init__(self, also: Sequence[str] = (), **kwargs: Any) -> None:
+        self.also = also
         super().__init__(**kwargs)
+
+    @property
+    def home(self) -> str:
+        return self.sub_data_root
+
+    @staticmethod
+    def class_names(settings: Mapping[str, Any]) -> list[str]:
+        """See `classes_in`; of all folders that a data set of these settings reads."""
+        first = settings.get('data_prefix', {}).get('sub_data_root', '')
+        beside = Path(first).parent
+        return classes_in(settings['data_root'],
+                          [first, *(beside / name for name in settings.get('also', ()))])
 
     def load_data_list(self) -> list[dict]:
         classes = self._metainfo['classes']
@@ -78,39 +75,6 @@ class RefAugVOCDataset(VOCDataset):
                             ignore_flag=int(item.difficult or _least_side(item.box) < least))
                        for item in example.objects])
 
-    def _count(self, faults: Sequence[Fault]) -> None:
-        fatal = [fault for fault in faults if fault.level == FATAL]
-        if fatal:
-            more = (f' ({len(fatal) - 1} more: refaug-det data check {self.sub_data_root})'
-                    if len(fatal) > 1 else '')
-            raise UserError(fatal[0].what, fatal[0].where, fatal[0].fix + more)
-        self.dropped = Counter(fault.kind for fault in faults if fault.level == DROPPED)
-        self.noted = Counter(fault.kind for fault in faults if fault.level == NOTE)
-        self.truncated = [Path(f.where).name for f in faults if f.kind == 'breaks off']
-
-    def filter_data(self) -> list[dict]:
-        kept = super().filter_data()
-        if len(kept) < len(self.data_list):
-            self.dropped['image without objects'] = len(self.data_list) - len(kept)
-        if not kept:
-            raise UserError('no image of the list has an object to train on', self.ann_file,
-                            f'refaug-det data check {self.sub_data_root} says why')
-        return kept
-
-    def summary(self) -> dict[str, Any]:
-        """What this split holds, for the record and the protocol.
-
-        Returns:
-            `images`, `objects` (difficult ones included), `sha256` over image
-            ids, sizes and boxes, `dropped`, `noted` and `truncated`.
-        """
-        rows = [[info['img_id'], info['width'], info['height'],
-                 [[i['bbox_label'], i['ignore_flag'], *i['bbox']] for i in info['instances']]]
-                for info in (self.get_data_info(n) for n in range(len(self)))]
-        return dict(images=len(rows), objects=sum(len(row[3]) for row in rows),
-                    sha256=files.digest([self._metainfo['classes'], rows]),
-                    dropped=dict(self.dropped), noted=dict(self.noted), truncated=self.truncated)
-
 
 def _least_side(box: Sequence[int]) -> int:
     return min(box[2] - box[0], box[3] - box[1])
@@ -137,23 +101,33 @@ def refuse_faults(cfg: Mapping[str, Any]) -> None:
     """
     for part in ('train_dataloader', 'test_dataloader'):
         settings = dict(cfg[part]['dataset'], pipeline=[], serialize_data=False)
-        if settings.pop('type') == RefAugVOCDataset.__name__:
-            RefAugVOCDataset(**settings)
+        kind = kind_of(settings)
+        if kind is not None:
+            settings.pop('type')
+            kind(**settings)
 
 
-def classes_in(data_root: str | Path) -> list[str]:
-    """Names of the classes that occur in a VOC-layout folder, sorted.
+def kind_of(settings: Mapping[str, Any]) -> type[CountedDataset] | None:
+    """The class of a data set by its settings in a config; None for others than ours."""
+    kind = DATASETS.get(settings['type'])
+    return kind if isinstance(kind, type) and issubclass(kind, CountedDataset) else None
+
+
+def classes_in(data_root: str | Path, folders: Sequence[str | Path] = ('VOC2007',)) -> list[str]:
+    """Names of the classes that occur in folders in VOC layout, sorted.
+
+    Args:
+        data_root: where they lie.
+        folders: those with `Annotations`, all of them read.
 
     Raises:
         UserError: no annotations here, or one is malformed.
     """
-    folders = [folder for folder in (Path(data_root) / 'VOC2007' / 'Annotations',
-                                     Path(data_root) / 'Annotations') if folder.is_dir()]
-    if not folders:
-        raise UserError('no annotations here', Path(data_root) / 'VOC2007' / 'Annotations',
-                        HOW_TO_GET)
-    names = {name for path in sorted(folders[0].glob('*.xml'))
-             for name in voc_xml.class_names(path)}
+    names = set()
+    for folder in [Path(data_root) / name / 'Annotations' for name in folders]:
+        if not folder.is_dir():
+            raise UserError('no annotations here', folder, HOW_TO_GET)
+        names |= {name for path in folder.glob('*.xml') for name in voc_xml.class_names(path)}
     if not names:
-        raise UserError('no objects in the annotations', folders[0], HOW_TO_GET)
+        raise UserError('no objects in the annotations', folder, HOW_TO_GET)
     return sorted(names)

@@ -17,16 +17,19 @@ from refaug_det.errors import UserError
 from refaug_det.runs import files
 
 FILE_NAME = 'detections.npz'
-VERSION = 1
+VERSIONS = 1, 2  # the second says of objects what COCO's files do
 _INDEX, _TEXT = 'int32', 'U'
-# array -> type, what its length is, numbers a row
-_ARRAYS: dict[str, tuple[str, str, tuple[int, ...]]] = {
+_Kind = tuple[str, str, tuple[int, ...]]  # type, what its length is, numbers a row
+_ARRAYS: dict[str, _Kind] = {
     'classes': (_TEXT, 'classes', ()),
     'image_ids': (_TEXT, 'images', ()), 'image_sizes': (_INDEX, 'images', (2,)),
     'boxes': ('float32', 'detections', (4,)), 'scores': ('float32', 'detections', ()),
     'labels': ('int16', 'detections', ()), 'images': (_INDEX, 'detections', ()),
     'gt_boxes': ('float32', 'objects', (4,)), 'gt_labels': ('int16', 'objects', ()),
     'gt_difficult': ('bool', 'objects', ()), 'gt_images': (_INDEX, 'objects', ())}
+_OF_COCO: dict[str, _Kind] = {  # all of them or none
+    'gt_xywh': ('float64', 'objects', (4,)), 'gt_areas': ('float64', 'objects', ()),
+    'gt_crowd': ('bool', 'objects', ())}
 _FIX = 'evaluate the detector again, or restore the file'
 
 
@@ -43,7 +46,11 @@ class Detections:
         labels: (N,) int16 index into `classes`.
         images: (N,) int32 index into `image_ids`.
         gt_boxes, gt_labels, gt_images: (G, 4), (G,), (G,) alike, objects in the file's order.
-        gt_difficult: (G,) bool.
+        gt_difficult: (G,) bool; a crowd is difficult too.
+        gt_xywh: (G, 4) float64 boxes x, y, width, height with all their digits; None where the
+            data set is not COCO's, as the next two. `gt_boxes` then are that to the metric.
+        gt_areas: (G,) float64 pixels of the segmentation, which COCO's sizes go by.
+        gt_crowd: (G,) bool.
     """
 
     classes: NDArray
@@ -57,6 +64,9 @@ class Detections:
     gt_labels: NDArray
     gt_difficult: NDArray
     gt_images: NDArray
+    gt_xywh: NDArray | None = None
+    gt_areas: NDArray | None = None
+    gt_crowd: NDArray | None = None
 
 
 def of_images(classes: Sequence[str], rows: Sequence[dict[str, Any]]) -> Detections:
@@ -65,18 +75,21 @@ def of_images(classes: Sequence[str], rows: Sequence[dict[str, Any]]) -> Detecti
     Args:
         classes: their names.
         rows: an image each: `image_ids` (text) and `image_sizes` (width, height), and its part
-            of every other array of `Detections` but the two that index images.
+            of every other array of `Detections` but the two that index images; of the last
+            three all or none.
     """
     arrays: dict[str, Any] = {'classes': list(classes)}
-    for name, (dtype, length, row_shape) in _ARRAYS.items():
+    kinds = _ARRAYS | {name: kind for name, kind in _OF_COCO.items() if rows and name in rows[0]}
+    for name, (dtype, length, row_shape) in kinds.items():
         if name in ('images', 'gt_images'):
             like = 'labels' if name == 'images' else 'gt_labels'
             arrays[name] = np.repeat(np.arange(len(rows)), [len(row[like]) for row in rows])
         elif length == 'images':
             arrays[name] = [row[name] for row in rows]
         elif length != 'classes':
-            arrays[name] = np.concatenate([np.zeros((0, *row_shape), dtype),
-                                           *(row[name] for row in rows)])
+            arrays[name] = np.concatenate([
+                np.zeros((0, *row_shape), dtype),
+                *(np.reshape(row[name], (-1, *row_shape)) for row in rows)])
         arrays[name] = np.asarray(arrays[name], dtype).reshape(-1, *row_shape)
     return Detections(**arrays)
 
@@ -87,11 +100,11 @@ def save(detections: Detections, path: Path | str) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    arrays = {field.name: getattr(detections, field.name)
-              for field in dataclasses.fields(detections)}
+    arrays = {field.name: value for field in dataclasses.fields(detections)
+              if (value := getattr(detections, field.name)) is not None}
     try:
         files.write_with(path, lambda file: np.savez_compressed(
-            file, version=np.int64(VERSION), **arrays))
+            file, version=np.int64(VERSIONS['gt_xywh' in arrays]), **arrays))
     except OSError as error:
         raise UserError(f'cannot write the detections ({error.strerror or error})', path,
                         'make room, or choose another --work-dir') from None
@@ -120,8 +133,9 @@ def load(path: Path | str) -> Detections:
         raise UserError(f'not a file of detections ({type(error).__name__})', path,
                         _FIX) from None
     version = arrays.pop('version', None)
-    if version is None or version.shape or version != VERSION:
-        raise UserError(f'detections of version {version}; this version reads {VERSION}', path,
+    if version is None or version.shape or version not in VERSIONS:
+        raise UserError(f'detections of version {version}; this version reads '
+                        f'{" and ".join(map(str, VERSIONS))}', path,
                         'use the refaug-det version that wrote them')
     if fault := _fault(arrays):
         raise UserError(f'malformed detections: {fault}', path, _FIX)
@@ -146,10 +160,11 @@ def find(paths: Sequence[Path | str]) -> list[Path]:
 
 def _fault(arrays: dict[str, NDArray]) -> str | None:
     """What is wrong with the arrays of a file."""
-    if arrays.keys() != _ARRAYS.keys():
-        return f'missing or unknown {sorted(arrays.keys() ^ _ARRAYS.keys())}'
+    kinds = _ARRAYS | _OF_COCO if arrays.keys() & _OF_COCO.keys() else _ARRAYS
+    if arrays.keys() != kinds.keys():
+        return f'missing or unknown {sorted(arrays.keys() ^ kinds.keys())}'
     lengths: dict[str, int] = {}
-    for name, (dtype, length, row_shape) in _ARRAYS.items():
+    for name, (dtype, length, row_shape) in kinds.items():
         array = arrays[name]
         right = array.dtype.kind == 'U' if dtype == _TEXT else array.dtype == dtype
         if not right or array.ndim != 1 + len(row_shape) or array.shape[1:] != row_shape:
@@ -163,7 +178,7 @@ def _fault(arrays: dict[str, NDArray]) -> str | None:
     for name in ('classes', 'image_ids'):
         if len(set(arrays[name])) != len(arrays[name]):
             return f'{name} are not distinct'
-    for name in ('boxes', 'scores', 'gt_boxes'):
-        if not np.isfinite(arrays[name]).all():
+    for name in ('boxes', 'scores', 'gt_boxes', 'gt_xywh', 'gt_areas'):
+        if name in arrays and not np.isfinite(arrays[name]).all():
             return f'{name} are not all finite'
     return None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json as json_format
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from refaug_det import answers
+
 if TYPE_CHECKING:
     from detection.error_types import Overlaps
+    from refaug_det.comparison.outcome import Comparison
     from refaug_det.comparison.trials import Seed
     from refaug_det.runs.records import RunRecord
 
@@ -19,23 +21,26 @@ SCHEMA = 1
 AGREES = 1e-6  # percentage points; another numpy may round otherwise
 
 
+@answers.document
 def errors(paths: list[Path], /, *, iou: Annotated[tuple[float, ...], Parameter(
-        consume_multiple=True, negative=())] = (0.5, 0.75), mode: str = '11-point',
-        baseline: str | None = None, json: Annotated[bool, Parameter(negative=())] = False,
-        output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('errors')) -> int:
+        consume_multiple=True)] = (0.5, 0.75), mode: str = '11-point',
+        baseline: str | None = None, json: bool = False,
+        output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('errors')) -> Any:
     """Errors by type and the AP that fixing each would add, by backbone, mean over seeds.
 
     Types: classification, localisation, both, duplicate, background and missed, as in TIDE
     (Bolya et al. 2020), on the matching of the metric. Reads run.json and detections.npz files
     only. Refuses runs that were not fine-tuned alike. Writes errors.json, errors.md, errors.svg
-    and errors.png. Example: refaug-det analyze errors work_dirs --baseline r50_standard -o errors
+    and errors.png.
+
+    Example: refaug-det analyze errors work_dirs --baseline r50_standard -o errors
 
     Args:
         paths: run directories of stage 2, or folders that hold them.
         iou: thresholds above 0.1; a section and a panel each.
         mode: of AP, 11-point (VOC 2007) or area.
         baseline: backbone to take differences against (default: as refaug-det compare).
-        json: print errors.json instead of tables.
+        json: print errors.json instead of tables; progress goes to stderr.
         output: folder to write to.
 
     Returns:
@@ -43,62 +48,76 @@ def errors(paths: list[Path], /, *, iou: Annotated[tuple[float, ...], Parameter(
     """
     from detection import error_tables, error_types
     from refaug_det import figures
-    from refaug_det.comparison import tables
     from refaug_det.comparison.compare import compare
     from refaug_det.errors import UserError
     from refaug_det.runs import files
+    from refaug_det.tables import say, visible
 
     if not iou or not all(error_types.BACKGROUND < t <= 1 for t in iou) or (
             mode not in error_types.MODES):
         raise UserError(f'--iou {" ".join(map(str, iou))} --mode {mode}', 'analyze errors',
                         f'thresholds in ({error_types.BACKGROUND}, 1], 11-point or area')
     iou = tuple(dict.fromkeys(iou))
-    comparison = compare(paths, baseline=baseline)
-    arms = _measure(paths, [row.backbone for row in comparison.rows], iou, mode, quiet=json)
-    found = dict(schema=SCHEMA, mode=mode, background=error_types.BACKGROUND,
-                 protocol=comparison.fingerprint, selection=comparison.selection,
-                 baseline=comparison.baseline, arms=arms)
-    texts = [error_tables.cells(found, f'{threshold:g}') for threshold in iou]
+    found = measure(compare(paths, baseline=baseline), iou, mode, _folders(paths))
     try:
         files.write_json(output / 'errors.json', found)
         files.write_text(output / 'errors.md', '\n'.join(
-            tables.markdown_cells(*parts) for parts in texts))
+            error_tables.table(found, threshold).to_markdown()
+            for threshold in found['arms'][0]['at']))
         figures.save(error_tables.draw(found), output / 'errors')
     except OSError as error:
         raise UserError(f'cannot write the tables ({error.strerror or error})', output,
                         'name a folder that can be written to') from None
-    if json:
-        print(json_format.dumps(found, indent=2, allow_nan=False))
-        return 0
-    tables.say(lambda console: error_tables.show(texts, console))
-    print(f'wrote {tables.visible(str(output / "errors"))}.{{json,md,svg,png}}')
-    return 0
+    if not json:
+        say(lambda console: error_tables.show(found, console))
+    print(f'wrote {visible(str(output / "errors"))}.{{json,md,svg,png}}')
+    return found
 
 
-def _measure(paths: list[Path], order: list[str], iou: Sequence[float], mode: str,
-             quiet: bool) -> list[dict[str, Any]]:
-    """An entry a backbone, in this order; those without a finished run are left out."""
+def measure(comparison: Comparison, iou: Sequence[float], mode: str,
+            where: Mapping[str, Path] | None = None) -> dict[str, Any]:
+    """The errors of every backbone with a finished run, in the order of the rows.
+
+    Args:
+        comparison: with its trials.
+        iou: thresholds above `error_types.BACKGROUND`.
+        mode: of AP, 11-point or area.
+        where: run id -> folder with its detections; by default where the trials lie.
+
+    Returns:
+        What errors.json holds.
+
+    Raises:
+        UserError: a run without detections, or with those of another.
+    """
     from detection import error_types
-    from refaug_det.comparison import trials
     from refaug_det.runs.jobs import told
 
-    found = trials.collect(paths)
-    runs = [(name, seed, record) for name in order
-            for seed, record in found.results.get(name, {}).items()]
-    where = _folders(paths)
+    found = comparison.trials
+    assert found is not None
+    runs = [(row.backbone, seed, record) for row in comparison.rows
+            for seed, record in found.results.get(row.backbone, {}).items()]
     values: dict[str, dict[Seed, list[dict[str, Any]]]] = {name: {} for name, *_ in runs}
-    for name, seed, record in runs if quiet else told(runs, 'errors'):
-        near = _overlaps(where[record.id], record)
+    for name, seed, record in told(runs, 'errors'):
+        near = _overlaps(found.places[name][seed] if where is None else where[record.id], record)
         values[name][seed] = [error_types.decompose(near, threshold, mode) for threshold in iou]
-    return [dict(
-        backbone=name, sha256=found.weights.get(name), seeds=list(seeds),
-        at={f'{threshold:g}': dict(
-            ap=_spread([of_seed[n]['ap'] for of_seed in seeds.values()]),
-            **{what: {kind: _spread([of_seed[n][what][kind] for of_seed in seeds.values()])
-                      for kind in error_types.TYPES} for what in ('gain', 'count')},
-            **{what: _spread([of_seed[n][what] for of_seed in seeds.values()])
-               for what in ('objects', 'found')}) for n, threshold in enumerate(iou)})
-        for name, seeds in values.items()]
+    arms = [dict(backbone=name, sha256=found.weights.get(name), seeds=list(seeds),
+                 at={f'{threshold:g}': _at([of_seed[n] for of_seed in seeds.values()])
+                     for n, threshold in enumerate(iou)}) for name, seeds in values.items()]
+    return dict(schema=SCHEMA, mode=mode, background=error_types.BACKGROUND,
+                protocol=comparison.fingerprint, selection=comparison.selection,
+                baseline=comparison.baseline, arms=arms)
+
+
+def _at(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One threshold of one backbone, over its seeds."""
+    from detection import error_types
+
+    return dict(
+        ap=_spread([of_seed['ap'] for of_seed in seeds]),
+        **{what: {kind: _spread([of_seed[what][kind] for of_seed in seeds])
+                  for kind in error_types.TYPES} for what in ('gain', 'count')},
+        **{what: _spread([of_seed[what] for of_seed in seeds]) for what in ('objects', 'found')})
 
 
 def _folders(paths: list[Path]) -> dict[str, Path]:

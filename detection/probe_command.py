@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from refaug_det import answers
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -15,14 +17,17 @@ _PARTS = (('position', 'position of the box, partial $R^2$'),
           ('size', 'size of the box, partial $R^2$'))
 
 
+@answers.document
 def probe(backbones: list[str], /, *, data_root: Path, side: int = 320, most: int = 200,
           images: int | None = None,
-          output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('probe')) -> int:
+          output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('probe'),
+          json: bool = False) -> Any:
     """Linear probe of box position and size, and feature spectra, stage by stage.
 
     No detector is trained: a ridge regression reads the boxes off frozen features of trainval,
     and is scored on test by what it adds to knowing the place in the image. Writes
     probe.json, probe.svg and probe.png.
+
     Example: refaug-det analyze probe standard mixup-augmented mixup-refined --data-root data/VOC
 
     Args:
@@ -32,6 +37,7 @@ def probe(backbones: list[str], /, *, data_root: Path, side: int = 320, most: in
         most: places of an image that count at most, a stage.
         images: at most so many of each split (default: all).
         output: folder to write to.
+        json: print probe.json; words and progress go to stderr.
 
     Returns:
         Exit code, 0.
@@ -62,15 +68,15 @@ def probe(backbones: list[str], /, *, data_root: Path, side: int = 320, most: in
     found = {source.name: stage_features.examine(
         source, splits['trainval'], splits['test'], side=side, most=most,
         told=lambda part, name=source.name: told(part, name)) for source in sources}
-    files.write_json(output / 'probe.json', dict(
-        schema=SCHEMA, side=side, most=most, backbones=found,
-        sha256={source.name: source.sha256 for source in sources},
-        images={split: len(infos) for split, infos in splits.items()}))
+    numbers = dict(schema=SCHEMA, side=side, most=most, backbones=found,
+                   sha256={source.name: source.sha256 for source in sources},
+                   images={split: len(infos) for split, infos in splits.items()})
+    files.write_json(output / 'probe.json', numbers)
     figures.save(draw(found), output / 'probe')
     for name, stages in found.items():
         print(f'{name}: ' + '; '.join(_words(stage, result) for stage, result in stages.items()))
     print(f'wrote {output / "probe"}.{{json,svg,png}}')
-    return 0
+    return numbers
 
 
 def _words(stage: str, result: dict[str, Any]) -> str:

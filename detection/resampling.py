@@ -1,8 +1,9 @@
 """AP of resampled test sets: the same detections, every image counted some number of times.
 
 Which detection hits is settled once, within its image; a resample only changes how often each
-image counts, so that a thousand of them cost little more than a thousand cumulative sums. Of
-equal scores within an image, all copies of the first come before those of the next.
+image counts. Precision is asked for at the hits alone, so that detections between two hits are
+one sparse sum, and a thousand resamples cost a few products of matrices. Of equal scores within
+an image, all copies of the first come before those of the next.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from detection import voc_ap
 from detection.detections import FILE_NAME, Detections, load
 from detection.voc_ap import HIT, IGNORED, POINTS
 
 MODES = ('AP50 (11-point)', 'AP50 (area)')  # metrics that can be resampled
-AT_ONCE = 2**24  # numbers in a working array: resamples are taken in parts
+AT_ONCE = 2**22  # numbers in a working array: resamples are taken in parts
 
 
 class ResampledAP:
@@ -55,48 +57,56 @@ class ResampledAP:
             resample enters no mean there; NaN where no class has any. With weights of one
             they are those of `detection.voc_ap`.
         """
+        counts = np.ascontiguousarray(weights.T, dtype=np.float64)
         sums = {mode: np.zeros(len(weights)) for mode in MODES}
         present = np.zeros(len(weights))
         for label, objects in enumerate(self._objects):
             required = weights @ objects
             has = required > 0
             present += has
-            for rows, precision, recall in self._curves(label, weights, required):
+            for rows, precision, recall in self._curves(label, counts, required):
                 for mode, value in zip(MODES, _integrate(precision, recall), strict=True):
                     sums[mode][rows] += np.where(has[rows], value, 0)
         with np.errstate(invalid='ignore', divide='ignore'):
             return {mode: 100 * total / present for mode, total in sums.items()}
 
-    def _curves(self, label: int, weights: NDArray,
+    def _curves(self, label: int, counts: NDArray,
                 required: NDArray) -> Iterator[tuple[slice, NDArray, NDArray]]:
-        """Precision and recall at the hits of a class, (part of R, hits), part by part."""
+        """Precision and recall at the hits of a class, (hits, part of R), part by part.
+
+        Args:
+            counts: (I, R), the weights.
+            required: (R,) objects.
+        """
         places = slice(self._starts[label], self._starts[label + 1])
         outcome, image = self._outcome[places], self._image[places]
         counted = outcome != IGNORED
         image, hit = image[counted], np.flatnonzero(outcome[counted] == HIT)
         if not len(hit):
             return
-        part = max(1, AT_ONCE // max(len(image), 1))
-        for begin in range(0, len(weights), part):
+        until = hit[-1] + 1  # row h of `since`: the detections after hit h - 1, up to hit h
+        since = csr_array((np.ones(until), image[:until], np.concatenate([[0], hit + 1])),
+                          shape=(len(hit), len(counts)))
+        part = max(1, AT_ONCE // len(hit))
+        for begin in range(0, counts.shape[1], part):
             rows = slice(begin, begin + part)
-            chosen = weights[rows]
-            true = np.cumsum(chosen[:, image[hit]], axis=1, dtype=np.float64)
-            taken = np.cumsum(chosen[:, image], axis=1, dtype=np.float64)[:, hit]
+            true = np.cumsum(counts[image[hit], rows], axis=0)
+            taken = np.cumsum(since @ counts[:, rows], axis=0)
             with np.errstate(invalid='ignore', divide='ignore'):
-                yield (rows, np.nan_to_num(true / taken), true / required[rows, None])
+                yield rows, np.nan_to_num(true / taken), true / required[rows]
 
 
 def _integrate(precision: NDArray, recall: NDArray) -> tuple[NDArray, NDArray]:
-    """AP by 11 points and by area of curves (R, hits); as `voc_ap` does it."""
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    points = np.zeros(len(envelope))
+    """AP by 11 points and by area of curves (hits, R); as `voc_ap` does it."""
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    points = np.zeros(envelope.shape[1])
     for point in POINTS:
         reached = recall >= point
-        first = reached.argmax(axis=1)
-        value = np.take_along_axis(envelope, first[:, None], 1)[:, 0]
-        points += np.where(reached.any(axis=1), value, 0)
-    steps = np.diff(recall, axis=1, prepend=0)
-    return points / len(POINTS), (steps * envelope).sum(1)
+        first = reached.argmax(axis=0)
+        value = np.take_along_axis(envelope, first[None], 0)[0]
+        points += np.where(reached.any(axis=0), value, 0)
+    steps = np.diff(recall, axis=0, prepend=0)
+    return points / len(POINTS), (steps * envelope).sum(0)
 
 
 def of_run(run_dir: Path, metric: str) -> tuple[list[str], Callable[[NDArray], NDArray]] | None:

@@ -103,18 +103,30 @@ def disagreement(looks: Sequence[Look]) -> NDArray:
 def load_image(data_root: Path, d: Detections, index: int) -> NDArray:
     """RGB, uint8 (H, W, 3).
 
+    Args:
+        data_root: in VOC's layout, that of one of its years, or COCO's.
+        index: of the image in the detections.
+
     Raises:
-        UserError: the image is not there, or it is of another size than the one measured.
+        UserError: the image is not there, or in two folders, or of another size than measured.
     """
-    folder, name = data_root / 'VOC2007' / 'JPEGImages', PurePosixPath(f'{d.image_ids[index]}.jpg')
+    name = PurePosixPath(d.image_ids[index])
     if name.is_absolute() or '..' in name.parts or '\\' in str(name):
-        raise UserError(f'an image id that leads out of the folder: {name}', folder,
+        raise UserError(f'an image id that leads out of the folder: {name}', data_root,
                         'evaluate the detector again')
-    image = images.decode(folder / name)
+    folders = [data_root, *sorted(data_root.glob('*'))]
+    # COCO's ids are paths; VOC's are names in JPEGImages, of this folder or of its years
+    places = [data_root / name, *(folder / 'JPEGImages' / f'{name}.jpg' for folder in folders)]
+    found = [place for place in places if place.is_file()]
+    if len(found) != 1:
+        raise UserError(f'there are {len(found)} such images: {name}' if found else
+                        f'no such image: {name}', data_root, 'pass the --data-root of these runs, '
+                        'or the one of its folders that was tested')
+    image = images.decode(found[0])
     width, height = (int(side) for side in d.image_sizes[index])
     if image.shape[:2] != (height, width):
         raise UserError(f'the image is {image.shape[1]} x {image.shape[0]}, the one measured was '
-                        f'{width} x {height}', folder / name, 'pass the --data-root of these runs')
+                        f'{width} x {height}', found[0], 'pass the --data-root of these runs')
     return image
 
 
@@ -125,29 +137,50 @@ def draw(image: NDArray, looks: Sequence[Look], index: int) -> Figure:
         image: RGB, uint8 (H, W, 3).
         index: of the image in the detections.
     """
-    from refaug_det.comparison.tables import visible
+    from refaug_det.escapes import visible
     from refaug_det.figures import panels
 
     height, width = image.shape[:2]
     scale = LONGER_SIDE / max(height, width)
     d = looks[0].detections
-    objects = np.flatnonzero(d.gt_images == index)
     with panels(1 + len(looks), (max(scale * width, 2.4), scale * height + 0.6)) as (figure, axes):
         for ax, one in zip(axes, [None, *looks], strict=True):
-            panel = _Panel(ax, image, scale)
-            for j in objects:
-                kind = 'difficult' if d.gt_difficult[j] else 'object'
-                panel.box(kind, d.gt_boxes[j], '' if one else str(d.classes[d.gt_labels[j]]))
-            title = 'ground truth'
-            if one is not None:
-                _run(panel, one, index, objects)
-                wanted = int((~d.gt_difficult[objects]).sum())
-                title = (f'{visible(one.name)}\n{wanted - one.lost[index]} of {wanted} found, '
-                         f'{one.false[index]} false')
+            _fill(_Panel(ax, image, scale), d, one, index)
+            title = 'ground truth' if one is None else f'{visible(one.name)}\n{tell(one, index)}'
             lines = [part for line in title.split('\n')
                      for part in textwrap.wrap(line, max(int(13 * scale * width), 30))]
             ax.set_title('\n'.join(lines), fontsize=8, parse_math=False)
     return figure
+
+
+def draw_alone(image: NDArray, d: Detections, one: Look | None, index: int,
+               longer_side: float = 2.8) -> Figure:
+    """One panel of `draw` without title or margin; ground truth if `one` is None. In inches."""
+    from refaug_det.figures import panels
+
+    scale = longer_side / max(image.shape[:2])
+    with panels(1, (scale * image.shape[1], scale * image.shape[0])) as (figure, (ax,)):
+        figure.set_layout_engine('none')
+        ax.set_position((0, 0, 1, 1))
+        _fill(_Panel(ax, image, scale), d, one, index)
+    return figure
+
+
+def tell(one: Look, index: int) -> str:
+    """What a run did on an image, such as `1 of 2 found, 3 false`."""
+    d = one.detections
+    wanted = int((~d.gt_difficult[d.gt_images == index]).sum())
+    return f'{wanted - one.lost[index]} of {wanted} found, {one.false[index]} false'
+
+
+def _fill(panel: _Panel, d: Detections, one: Look | None, index: int) -> None:
+    """The objects, and what a run did with them."""
+    objects = np.flatnonzero(d.gt_images == index)
+    for j in objects:
+        kind = 'difficult' if d.gt_difficult[j] else 'object'
+        panel.box(kind, d.gt_boxes[j], '' if one else str(d.classes[d.gt_labels[j]]))
+    if one is not None:
+        _run(panel, one, index, objects)
 
 
 def _run(panel: _Panel, one: Look, index: int, objects: NDArray) -> None:
@@ -187,7 +220,7 @@ class _Panel:
         from matplotlib.patches import Rectangle
         from matplotlib.patheffects import Normal, Stroke
 
-        from refaug_det.comparison.tables import visible
+        from refaug_det.escapes import visible
 
         style = STYLES[kind]
         x1, y1, x2, y2 = (float(side) for side in box)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from refaug_det import answers
+
 if TYPE_CHECKING:
     from detection.show import Look
 
@@ -38,7 +40,7 @@ figure { margin: 2rem 0 } figcaption { margin-bottom: .3rem }
 </table>
 <p>{{ pictures | length }} of {{ total }} images, those first {{ rule }} A detection finds an
 object as the metric has it, at an IoU of {{ iou }} or more; a false one names its type of error.
-A difficult object, and a detection of one, counts neither way.</p>
+A difficult object, or a crowd, and a detection of one count neither way.</p>
 <ul>
 {%- for name, style in styles.items() %}
 <li><svg width="44" height="14"><rect x="2" y="2" width="40" height="10" fill="none"
@@ -56,22 +58,26 @@ stroke-dasharray="{{ style.linestyle[1] | join(' ') }}"{% endif %}/></svg>{{ nam
 """
 
 
+@answers.document
 def show(runs: list[Path], /, *, data_root: Path, images: int = 20, score: float = 0.3,
          iou: float = 0.5,
-         output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('show')) -> int:
+         output: Annotated[Path, Parameter(name=['--output', '-o'])] = Path('show'),
+         json: bool = False) -> Any:
     """Draw ground truth and detections of runs side by side, as pictures and a page.
 
     The images on which the first two runs disagree most come first; of one run, those with most
     errors. Reads detections.npz files and the images. Writes index.html and NNN.jpg.
+
     Example: refaug-det show work_dirs/standard work_dirs/mixup --data-root data/VOC -o show
 
     Args:
         runs: run directories of stage 2.
-        data_root: folder in VOC layout, with VOC2007 in it.
+        data_root: that of the runs, in VOC's or in COCO's layout.
         images: at most so many pictures.
         score: detections below it are left out.
         iou: at which a detection finds an object, above 0.1.
         output: folder to write to.
+        json: print what was written as JSON; words and progress go to stderr.
 
     Returns:
         Exit code, 0.
@@ -81,8 +87,8 @@ def show(runs: list[Path], /, *, data_root: Path, images: int = 20, score: float
     from detection import detections
     from detection import show as pictures
     from detection.error_types import BACKGROUND
-    from refaug_det.comparison.tables import visible
     from refaug_det.errors import UserError
+    from refaug_det.escapes import visible
     from refaug_det.runs import files
     from refaug_det.runs.jobs import told
 
@@ -107,13 +113,13 @@ def show(runs: list[Path], /, *, data_root: Path, images: int = 20, score: float
     _write(files.write_text, output / 'index.html', _page(looks, runs, shown, score, iou))
     print(f'wrote {len(shown)} of {len(differ)} images to {visible(str(output))}; '
           f'open {visible(str(output / "index.html"))}')
-    return 0
+    return dict(output=str(output), images=len(differ), pictures=shown)
 
 
 def _names(runs: list[Path]) -> list[str]:
     """Backbone and seed where a record says so; distinct."""
     from refaug_det.comparison import trials
-    from refaug_det.comparison.tables import visible
+    from refaug_det.escapes import visible
     from refaug_det.runs import records
 
     names = []
@@ -143,7 +149,7 @@ def _page(looks: list[Look], runs: list[Path], shown: list[dict[str, str]], scor
     from jinja2 import Environment, StrictUndefined
 
     from detection.show import STYLES
-    from refaug_det.comparison.tables import visible
+    from refaug_det.escapes import visible
 
     rule = ('with the most errors: objects not found, and false detections.' if len(looks) == 1
             else 'on which the first two runs disagree most: objects that one of them finds and '

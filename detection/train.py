@@ -20,10 +20,11 @@ from refaug_det.runs.records import RunRecord
 
 OPERATORS = mmcv_operators.import_mmdet()  # before anything else imports mmdet
 
+import detection.coco_dataset  # noqa: E402  (registration)
 import detection.legacy_boxes  # noqa: E402  (registration)
 import detection.res5_head  # noqa: E402  (registration)
 import detection.timm_backbone  # noqa: E402, F401  (registration)
-from detection.datasets import classes_in, refuse_faults  # noqa: E402
+from detection.datasets import kind_of, refuse_faults  # noqa: E402
 from detection.metrics import RefAugVOCMetric  # noqa: E402
 from detection.plug import Source, find, plug_backbone  # noqa: E402
 
@@ -38,7 +39,7 @@ def set_classes(cfg: Config, classes: str | None) -> None:
     """
     if classes is None:
         return
-    names = (classes_in(cfg.train_dataloader.dataset.data_root) if classes == 'auto'
+    names = (_classes_in(cfg) if classes == 'auto'
              else [name.strip() for name in classes.split(',')])
     if not all(names) or len(set(names)) != len(names):
         raise UserError('class names must be distinct and not empty', f'--classes {classes}',
@@ -47,6 +48,18 @@ def set_classes(cfg: Config, classes: str | None) -> None:
         cfg[part].dataset.metainfo = dict(classes=names)
         cfg[part].dataset.drop_unknown = classes != 'auto'
     configs.set_everywhere(cfg.model, 'num_classes', len(names))  # in whichever head
+
+
+def _classes_in(cfg: Config) -> list[str]:
+    """Those that occur where the training and the test split lie, sorted."""
+    names = set[str]()
+    for part in ('train_dataloader', 'test_dataloader'):
+        settings = cfg[part].dataset
+        if (kind := kind_of(settings)) is None:
+            raise UserError(f'{settings.type} does not tell its classes', '--classes auto',
+                            'name them: --classes a,b,c')
+        names.update(kind.class_names(settings))
+    return sorted(names)
 
 
 def _splits(runner: Any) -> dict[str, Any]:
@@ -88,6 +101,10 @@ def configure(args: argparse.Namespace) -> tuple[Config, Source, str]:
     """The config of a run, the backbone it starts from, and what the run is called."""
     source = find(args.backbone)
     cfg = launch.load(args)
+    for part in ('train_dataloader', 'test_dataloader', 'test_evaluator'):
+        if not cfg.get(part):
+            raise UserError(f'the config has no {part}: it trains no detector', args.config,
+                            'use one such as those in configs/det')
     set_classes(cfg, args.classes)
     # what is tested is what counts, also while training
     cfg.val_dataloader, cfg.val_evaluator = cfg.test_dataloader, cfg.test_evaluator

@@ -74,6 +74,11 @@ class VOCSource:
             (partial / folder.name).rename(folder)
         return f'extracted {count} files to {folder}'
 
+    def lies_in(self, root: Path) -> bool:
+        lists = {year: root / year / 'ImageSets' / 'Main' / 'trainval.txt' for year in self.years}
+        return all(lists[year].is_file() and lists[year].read_bytes().count(b'\n')
+                   == self.years[year].images['trainval'] for year in self.years)
+
     def check(self, root: Path, quick: bool = False) -> Report:
         return joined(self.name, root, [self._check(root / year, quick) for year in self.years])
 

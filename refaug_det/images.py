@@ -52,5 +52,11 @@ def decode(path: Path | str, order: str = 'RGB') -> np.ndarray:
 
 def is_truncated(path: Path | str) -> bool:
     """Whether a JPEG lacks its end marker; other formats are not judged."""
-    data = Path(path).read_bytes()
-    return data.startswith(_JPEG_START) and _JPEG_END not in data.rstrip(b'\0')[-1024:]
+    with Path(path).open('rb') as file:
+        start = file.read(len(_JPEG_START))
+        file.seek(max(file.seek(0, io.SEEK_END) - 2048, 0))
+        end = file.read().rstrip(b'\0')
+        if len(end) < 1024:  # filled up with zeros, as cameras do: look further back
+            file.seek(0)
+            end = file.read().rstrip(b'\0')
+    return start == _JPEG_START and _JPEG_END not in end[-1024:]

@@ -137,7 +137,7 @@ def _whole(spec: BackboneSpec, bare: dict[str, torch.Tensor], where: str,
         model = reference(spec.architecture, spec.width)
     found = bare
     if spec.architecture.startswith(timm_pyramids.PREFIX):
-        found = timm_pyramids.of_classifier(spec.architecture, bare)
+        found = timm_pyramids.of_classifier(spec.architecture, bare, allow_missing)
     load = load_whole(model, found, where, allow_missing)
     state = {key: found.get(key, value) for key, value in model.state_dict().items()
              if key in found or key in load.initialised}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from refaug_det.backbones.zoo import BackboneSpec
@@ -76,8 +78,8 @@ def spec_of(architecture: str, mean: tuple[float, ...], std: tuple[float, ...],
                         channel_order)
 
 
-def of_classifier(architecture: str,
-                  weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def of_classifier(architecture: str, weights: dict[str, torch.Tensor],
+                  allow_missing: Sequence[str] = ()) -> dict[str, torch.Tensor]:
     """A feature extractor's tensors, out of those of timm's classifier of the same name.
 
     timm's extractors write some dots of a key as underscores (`stages.0` is `stages_0`),
@@ -86,6 +88,7 @@ def of_classifier(architecture: str,
     Args:
         architecture: see `build`.
         weights: by timm's key names, for the classifier or for the extractor.
+        allow_missing: keys of the extractor, or patterns, that `weights` may lack.
 
     Raises:
         UserError: a tensor of the extractor is not there, or has another shape; or there
@@ -98,7 +101,8 @@ def of_classifier(architecture: str,
         theirs = key if key in weights else by_plain_name.get(_plain(key), '')
         if theirs and weights[theirs].shape == tensor.shape:
             found[key] = weights[theirs]
-        elif not key.endswith('num_batches_tracked'):  # old files lack it, nothing needs it
+        elif theirs or not any(fnmatchcase(key, pattern) for pattern in (
+                *allow_missing, '*num_batches_tracked')):  # old files lack it, nothing needs it
             wrong.append(f'{key} is missing or of another shape')
     if wrong := wrong or _foreign(architecture, wanted, weights):
         raise UserError(f'the weights are not those of {architecture}: {wrong[0]}', architecture,

@@ -26,7 +26,7 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
         paths: run directories, folders that hold them, or run.json files.
         baseline: backbone to take differences against (default: the one with
             "standard" in its name, else the first by name).
-        metric: which metric to compare (default: AP50 (11-point)).
+        metric: which metric to compare (default: AP50 (11-point) on VOC, AP on COCO).
         test: also say which differences are real: 95 % intervals over runs and test images,
             permutation tests, how many runs would show them; the best is bold only then.
         resamples: of the test images, for --test.

@@ -33,7 +33,8 @@ def compare(paths: Iterable[Path | str], baseline: str | None = None, metric: st
         paths: run directories, folders that hold them, or `run.json` files.
         baseline: backbone to take differences against. Default: the one whose name
             contains "standard", if it is the only one, else the first by name.
-        metric: default `AP50 (11-point)`.
+        metric: default the one the protocol reports first: `AP50 (11-point)` on VOC, `AP` on
+            COCO.
         test: also judge which differences are real; reads the kept detections.
         resamples: of the test images, for the test.
 
@@ -112,7 +113,9 @@ def _metric(metric: str | None, finished: list[RunRecord]) -> str:
     names = sorted({name for record in finished for name in record.metrics
                     if _value(record, name) is not None},
                    key=lambda name: ('/' in name, name))  # those of single classes last
-    wanted = METRIC if metric is None else metric
+    firsts = {next(iter(record.metrics), METRIC) for record in finished}
+    usual = firsts.pop() if len(firsts) == 1 else METRIC
+    wanted = usual if metric is None else metric
     if wanted not in names:
         raise UserError(f'no run has the metric {wanted!r}', '--metric',
                         f'choose one of: {_listed(names)}' if names else

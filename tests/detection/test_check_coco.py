@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,8 @@ from PIL import Image
 
 import detection.train  # noqa: F401  (registration; before mmdet)
 from detection.check import RULES
-from detection.coco_source import COCOSource, annotation_faults
+from detection.coco_annotations import annotation_faults
+from detection.coco_source import COCOSource, folder
 from refaug_det.data import sources
 from refaug_det.errors import UserError
 
@@ -72,7 +74,8 @@ def test_a_clean_coco(coco):
     report = SMALL.check(coco)
     assert (report.images, report.classes, report.faults) == (
         {'train2017': 2, 'val2017': 2}, 1, [])
-    assert sources.recognised(coco).about == SMALL.about
+    assert sources.recognised(coco).about == folder.about
+    assert folder.check(coco) == dataclasses.replace(report, data_set='coco-folder')
     found = COCOSource({'train2017': 3}, 2).check(coco).faults
     assert [each.what for each in found] == ['train2017 has 2 images, not 3',
                                              'train2017 has 1 categories, not 2']
@@ -111,6 +114,18 @@ def test_a_file_that_is_no_coco(coco, text):
     (coco / FILE).write_text(text)
     assert [each.kind for each in SMALL.check(coco).faults] == ['bad annotation']
     assert annotation_faults(None, 'x')[0].level == 'fatal'
+
+
+def test_a_folder_of_your_own_is_told_from_coco_itself(coco, tmp_path):
+    assert SMALL.lies_in(coco)
+    assert folder.recognises(coco)
+    assert 'already' in folder.prepare(coco, [])
+    with pytest.raises(UserError, match='not made from archives') as error:
+        folder.prepare(tmp_path, [])
+    assert 'instances_{train,val}2017.json' in error.value.fix
+    (coco / FILE).unlink()
+    assert not SMALL.lies_in(coco)
+    assert [each.what for each in folder.check(coco).faults] == ['COCO is not here']
 
 
 def test_coco_is_prepared_from_its_archives(coco, tmp_path):

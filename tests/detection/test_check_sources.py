@@ -61,7 +61,7 @@ def test_the_published_classes_and_counts():
         assert year.images['train'] + year.images['val'] == year.images['trainval']
         assert set(year.archives) <= set(torchvision_voc.DATASET_YEAR_DICT)
     assert len(CocoDataset.METAINFO['classes']) == sources.source('coco').classes == 80
-    for name in ('voc2007', 'voc2012', 'voc0712', 'voc-folder', 'coco'):
+    for name in ('voc2007', 'voc2012', 'voc0712', 'voc-folder', 'coco', 'coco-folder'):
         assert '\n' not in sources.source(name).about
 
 

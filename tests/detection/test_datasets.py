@@ -133,6 +133,21 @@ def test_two_years_are_read_as_one_set(root):
         dataset(root, also=['VOC2013'])
 
 
+def test_the_classes_are_those_of_both_years(root):
+    settings = dict(data_root=str(root), data_prefix=dict(sub_data_root='VOC2007/'))
+    shutil.copytree(root / 'VOC2007', root / 'VOC2012')
+    both = dict(settings, also=['VOC2012'])
+    assert RefAugVOCDataset.class_names(both) == CLASSES
+    path = root / 'VOC2012' / 'Annotations' / '000001.xml'
+    path.write_text(path.read_text().replace('<name>', '<name>new ', 1))
+    found = set(RefAugVOCDataset.class_names(both)) - set(CLASSES)
+    assert [name.split()[0] for name in found] == ['new']
+    assert RefAugVOCDataset.class_names(settings) == CLASSES
+    with pytest.raises(UserError, match='no annotations here') as error:
+        RefAugVOCDataset.class_names(dict(settings, also=['VOC2013']))
+    assert error.value.where == str(root / 'VOC2013' / 'Annotations')
+
+
 def test_a_refusal_says_how_many_more_there_are(root):
     for number in (1, 2, 3):
         (root / 'VOC2007' / 'Annotations' / f'{number:06d}.xml').unlink()

@@ -16,7 +16,7 @@ from refaug_det.cli import main
 from refaug_det.errors import UserError
 
 
-def some(seed=0, images=6):
+def some(seed=0, images=6, coco=False):
     rng = np.random.default_rng(seed)
     rows = []
     for n in range(images):
@@ -27,17 +27,23 @@ def some(seed=0, images=6):
                          scores=rng.random(len(found)), labels=rng.integers(0, 2, len(found)),
                          gt_boxes=boxes, gt_labels=rng.integers(0, 2, len(boxes)),
                          gt_difficult=rng.random(len(boxes)) < 0.2))
+        if coco:
+            rows[-1].update(gt_xywh=boxes + 0.1, gt_areas=boxes.sum(1), gt_crowd=boxes[:, 0] > 40)
     return detections.of_images(['cat', 'räv'], rows)
 
 
 def fields(d):
-    return {field.name: getattr(d, field.name) for field in dataclasses.fields(d)}
+    return {field.name: value for field in dataclasses.fields(d)
+            if (value := getattr(d, field.name)) is not None}
 
 
 @pytest.mark.parametrize('images', [0, 1, 6])
-def test_what_is_saved_comes_back_bitwise(tmp_path, images):
-    kept = some(images=images)
+@pytest.mark.parametrize('coco', [False, True])
+def test_what_is_saved_comes_back_bitwise(tmp_path, images, coco):
+    kept = some(images=images, coco=coco)
     detections.save(kept, tmp_path / detections.FILE_NAME)
+    with np.load(tmp_path / detections.FILE_NAME) as stored:
+        assert stored['version'] == (2 if coco and images else 1)  # old programs read the first
     back = detections.load(tmp_path)
     for name, array in fields(kept).items():
         assert getattr(back, name).dtype == array.dtype
@@ -52,11 +58,16 @@ def test_a_file_that_cannot_be_written_is_the_users_error(tmp_path):
 
 
 @pytest.mark.parametrize(('change', 'said'), [
-    (dict(version=np.int64(2)), 'version 2; this version reads 1'),
+    (dict(version=np.int64(3)), 'version 3; this version reads 1 and 2'),
     (dict(version=None), 'version None'),
     (dict(version=np.array(['x', 'y'])), 'version'),
     (dict(scores=None), "missing or unknown ['scores']"),
     (dict(more=np.zeros(3)), "missing or unknown ['more']"),
+    (dict(gt_areas=np.zeros(6)), "missing or unknown ['gt_crowd', 'gt_xywh']"),
+    (dict(gt_areas=np.zeros(9), gt_crowd=np.zeros(6, bool), gt_xywh=np.zeros((6, 4))),
+     '9 gt_areas for 6 objects'),
+    (dict(gt_areas=np.full(6, np.inf), gt_crowd=np.zeros(6, bool), gt_xywh=np.zeros((6, 4))),
+     'gt_areas are not all finite'),
     (dict(scores=np.zeros(3, np.float32)), '3 scores for'),
     (dict(boxes=np.zeros((12, 5), np.float32)), 'boxes is float32 (12, 5)'),
     (dict(boxes=np.zeros((12, 4))), 'boxes is float64'),
@@ -68,7 +79,7 @@ def test_a_file_that_cannot_be_written_is_the_users_error(tmp_path):
     (dict(classes=np.array([{}, []], object)), 'not a file of detections'),
 ])
 def test_malformed_files_are_refused(tmp_path, change, said):
-    arrays = {'version': np.int64(detections.VERSION), **fields(some())}
+    arrays = {'version': np.int64(1), **fields(some())}
     path = tmp_path / detections.FILE_NAME
     np.savez(path, **arrays)
     detections.load(path)

@@ -43,7 +43,10 @@ def test_numbers_figure_and_words(analyze, tiny_backbone, tmp_path):
     before = (tmp_path / 'out' / 'probe.json').read_bytes()
     analyze(tiny_backbone, f'random:{tiny_backbone}')
     assert (tmp_path / 'out' / 'probe.json').read_bytes() == before
-    analyze(tiny_backbone)
+    code, out, err = analyze(tiny_backbone, '--json')
+    told = json.loads(out, parse_constant=lambda name: pytest.fail(name))
+    assert told == json.loads((tmp_path / 'out' / 'probe.json').read_text())
+    assert 'layer4 position R2' in err
     assert (tmp_path / 'out' / 'probe.json').read_bytes() != before
 
 

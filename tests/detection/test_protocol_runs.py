@@ -16,8 +16,9 @@ from refaug_det.runs import checkpoints, records
 ROOT = Path(__file__).parents[2]
 C4 = 'faster_rcnn_r50_c4_voc0712_24k'
 # The paper's own: test_train.py, by way of the toy config that derives from it.
+# COCO's: test_coco_train.py.
 OTHERS = sorted({path.stem for path in (ROOT / 'configs' / 'det').glob('*.py')} - {
-    C4, 'faster_rcnn_r50_fpn_voc07', 'toy_faster_rcnn'})
+    C4, 'faster_rcnn_r50_fpn_voc07', 'toy_faster_rcnn', 'faster_rcnn_r50_fpn_coco_1x'})
 TINY = ['model.neck.out_channels=16', 'train_dataloader.dataset.pipeline.2.scale=(96,96)',
         'test_dataloader.dataset.pipeline.1.scale=(96,96)', 'train_cfg.max_epochs=1',
         'train_dataloader.num_workers=0', 'test_dataloader.num_workers=0',

@@ -16,7 +16,7 @@ from refaug_det.runs import config as configs
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'configs' / 'det'
-# What every protocol on VOC has; source: mmdet v1.0, configs/pascal_voc.
+# What every protocol has where it says no other; source: mmdet v1.0, configs/pascal_voc.
 EVERY = {
     'total_batch': 16, 'train_cfg.max_epochs': 12, 'optim_wrapper.optimizer.type': 'SGD',
     'optim_wrapper.optimizer.lr': 0.01, 'optim_wrapper.optimizer.momentum': 0.9,
@@ -69,12 +69,30 @@ V1 = {  # its config of September 2019, by the names of mmdet 3
     'model.test_cfg.rpn.nms.offset': 1, 'model.test_cfg.rcnn.nms.offset': 1,
     'model.test_cfg.rcnn.nms.iou_threshold': 0.5, 'model.test_cfg.rcnn.score_thr': 0.05,
     'model.test_cfg.rcnn.max_per_img': 100}
+COCO = {  # mmdet 3's faster-rcnn_r50_fpn_1x_coco.py
+    **FASTER, 'model.roi_head.bbox_head.num_classes': 80, 'optim_wrapper.optimizer.lr': 0.02,
+    'optim_wrapper.clip_grad.max_norm': protocol.ABSENT,
+    'optim_wrapper.clip_grad.norm_type': protocol.ABSENT, 'param_scheduler.0.type': 'LinearLR',
+    'param_scheduler.0.start_factor': 0.001, 'param_scheduler.0.end': 500,
+    'param_scheduler.0.by_epoch': False, 'param_scheduler.1.milestones': [8, 11],
+    'param_scheduler.1.gamma': 0.1, 'param_scheduler.1.by_epoch': True,
+    'train_dataloader.dataset.type': 'RefAugCocoDataset',
+    'train_dataloader.dataset.ann_file': 'annotations/instances_train2017.json',
+    'train_dataloader.dataset.data_prefix.img': 'train2017/',
+    'train_dataloader.dataset.filter_cfg.bbox_min_size': protocol.ABSENT,
+    'train_dataloader.dataset.filter_cfg.min_size': 32,
+    'train_dataloader.dataset.pipeline.2.scale': [1333, 800],
+    'test_dataloader.dataset.pipeline.1.scale': [1333, 800],
+    'test_dataloader.dataset.ann_file': 'annotations/instances_val2017.json',
+    'test_dataloader.dataset.data_prefix.img': 'val2017/',
+    'test_evaluator.type': 'RefAugCocoMetric'}
 BOTH_YEARS = {'train_dataloader.dataset.also': ['VOC2012']}
 PROTOCOLS = {
     'faster_rcnn_r50_fpn_voc07': {**STEP, **FASTER},
     'faster_rcnn_r50_fpn_voc07_frozen': {**STEP, **FASTER, 'model.backbone.frozen_stages': 4},
     'faster_rcnn_r50_fpn_voc07_v1': V1,
     'faster_rcnn_r50_fpn_voc0712': {**STEP, **FASTER, **BOTH_YEARS},
+    'faster_rcnn_r50_fpn_coco_1x': COCO,
     'retinanet_r50_fpn_voc0712': {
         **STEP, **BOTH_YEARS, 'model.type': 'RetinaNet', 'model.bbox_head.num_classes': 20},
     'fcos_r50_fpn_voc0712': {
@@ -139,7 +157,7 @@ def test_a_config_opens_with_its_command_and_what_to_expect(name):
     path = FOLDER / f'{name}.py'
     text = path.read_text().split('"""')[1]
     assert f'tools/train_det.py configs/det/{path.name}' in text
-    assert re.search('Expect AP50|No published number|No number is published', text)
+    assert re.search('Expect AP|No published number|No number is published', text)
     bases = Config._get_base_files(str(path))  # two files of ours deep: the second has ours no more
     assert all(base.startswith(('mmdet::', '_base_/')) for base in bases)
     assert not any('/_base_/' not in deeper and '::' not in deeper for base in bases
@@ -167,6 +185,23 @@ def test_fcos_is_mmdets_but_for_the_classes():
     assert ours.bbox_head == theirs.bbox_head
     assert ours.neck == theirs.neck
     assert ours.test_cfg == theirs.test_cfg
+
+
+def test_cocos_is_mmdets_but_for_how_data_are_read_and_measured():
+    ours, theirs = configs.load(FOLDER / 'faster_rcnn_r50_fpn_coco_1x.py'), of_mmdet(
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    assert ours.train_dataloader.batch_size == theirs.train_dataloader.batch_size == 2
+    theirs.train_dataloader.batch_size = 16
+    differ = {key.removeprefix('train_dataloader.').removeprefix('test_dataloader.')
+              for key, _, _ in protocol.differences(fields(ours), fields(theirs))}
+    assert differ == {
+        'dataset.type', 'dataset.pipeline.0.type', 'dataset.pipeline.3.meta_keys',
+        'train_cfg.type', 'test_evaluator.type', 'test_evaluator.ann_file',
+        'test_evaluator.format_only', 'test_evaluator.metric',
+        'default_hooks.sampler_seed'}  # the keyed sampler needs none
+    theirs.optim_wrapper.optimizer.weight_decay = 5e-4
+    assert 'optim_wrapper.optimizer.weight_decay' in {
+        key for key, _, _ in protocol.differences(fields(ours), fields(theirs))}
 
 
 def test_the_arms_differ_from_the_papers_protocol_only_where_they_say():

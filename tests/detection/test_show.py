@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from detection import detections
 from detection import show as pictures
 from refaug_det import cli
+from refaug_det.errors import UserError
 from refaug_det.runs.records import RunRecord
 
 A, B, FAR = (5, 5, 34, 34), (50, 10, 79, 39), (60, 50, 69, 59)
@@ -153,6 +156,10 @@ def test_one_run_alone_shows_its_errors(show, runs, tmp_path):
     assert show(runs[0], '--images', '1')[0] == 0
     page = Page((tmp_path / 'out' / 'index.html').read_text())
     assert 'd: errors 3; not found 2, false 1' in page.text
+    code, out, err = show(runs[0], '--images', '1', '--json')
+    assert (code, json.loads(out)) == (0, dict(output=str(tmp_path / 'out'), images=4, pictures=[
+        dict(file='001.jpg', id='d', words='errors 3; not found 2, false 1')]))
+    assert 'wrote 1 of 4 images' in err
 
 
 @pytest.mark.parametrize(('spoil', 'words', 'said'), [
@@ -180,6 +187,26 @@ def test_runs_on_other_data_are_refused(show, runs, tmp_path, change, said):
     code, _, err = show(runs[0], tmp_path / 'three')
     assert code == 2
     assert said in err
+
+
+def test_images_are_found_in_every_layout(root):
+    d = kept(FIRST)
+    pixels = pictures.load_image(root, d, 1)
+    year = root / 'VOC2007'
+    assert np.array_equal(pictures.load_image(year, d, 1), pixels)
+    year.rename(root / 'VOC2012')
+    assert np.array_equal(pictures.load_image(root, d, 1), pixels)
+    (root / 'val2017').mkdir()
+    shutil.copy(root / 'VOC2012/JPEGImages/b.jpg', root / 'val2017/7.jpg')
+    coco = kept(FIRST, ids=['val2017/6.jpg', 'val2017/7.jpg', 'c', 'd'])
+    assert np.array_equal(pictures.load_image(root, coco, 1), pixels)
+    assert not np.array_equal(pictures.load_image(root, coco, 2), pixels)
+    with pytest.raises(UserError, match=r'no such image: val2017/6\.jpg'):
+        pictures.load_image(root, coco, 0)
+    shutil.copytree(root / 'VOC2012', root / 'VOC2007')
+    with pytest.raises(UserError, match='there are 2 such images: b') as error:
+        pictures.load_image(root, d, 1)
+    assert 'that was tested' in error.value.fix
 
 
 @pytest.mark.parametrize('name', ['../a', '/etc/a', 'x/../../a', '..\\a'])

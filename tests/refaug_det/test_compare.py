@@ -143,7 +143,12 @@ def test_the_metric(tmp_path: Path) -> None:
     assert (row.n, row.mean, row.unmeasured, row.missing) == (1, 71.0, 1, (0,))
     assert row_of(compare([tmp_path], metric='AP'), 'mixup').n == 2
     shutil.rmtree(tmp_path)
-    put(tmp_path, 'standard', 0, metrics={'AP': 30.0})
+    put(tmp_path, 'standard', 0, metrics={'AP': 30.0, METRIC: 50.0})  # as on COCO
+    assert compare([tmp_path]).metric == 'AP'
+    put(tmp_path, 'mixup', 0, metrics={METRIC: None})
+    assert compare([tmp_path]).metric == METRIC
+    shutil.rmtree(tmp_path)
+    put(tmp_path, 'standard', 0, metrics={})
     assert METRIC in refusal([tmp_path])
 
 
