@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -197,7 +196,8 @@ def usual_time(trials: Iterable[Trial], folder: Path) -> float | None:
         if not (wanted and record and record.status == 'done' and record.wall_time_s
                 and record.stage == 'detection' and stored.is_file()):
             continue
-        changes = configs.differences(json.loads(stored.read_text('utf-8')), dict(wanted.config))
+        before = files.read_json(stored, 'the config', dict)
+        changes = configs.differences(before, dict(wanted.config))
         if all(key.startswith(PLUGGED) for key, _, _ in changes):
             times.append(record.wall_time_s)
     return statistics.median(times) if times else None
@@ -229,7 +229,7 @@ def _differences(trial: Trial, record: RunRecord) -> list[str]:
     found = []
     if record.config_digest != trial.digest:
         stored = trial.work_dir / directory.RESOLVED
-        before = json.loads(stored.read_text('utf-8')) if stored.is_file() else {}
+        before = files.read_json(stored, 'the config', dict) if stored.is_file() else {}
         found = [f'{key}: {old!r:.60} / {new!r:.60}' for key, old, new in
                  configs.differences(before, dict(trial.config))]
     digest = (record.backbone or {}).get('sha256')

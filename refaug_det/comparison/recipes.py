@@ -13,6 +13,7 @@ from typing import Any
 
 from refaug_det.comparison import protocol
 from refaug_det.errors import UserError
+from refaug_det.runs import files
 from refaug_det.runs.records import RunRecord
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +96,7 @@ def departures(run_dir: Path, record: RunRecord, recipe: Recipe) -> list[tuple[s
     stored = run_dir / directory.RESOLVED
     if not stored.is_file():
         return [(directory.RESOLVED, None, 'kept in the run directory')]
-    try:
-        found = json.loads(stored.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'the config is not JSON ({error})', stored,
-                        'restore the file or run the job again') from None
+    found = files.read_json(stored, 'the config', dict)
     changes = [change for change in configs.differences(found, wanted)
                if not any(fnmatchcase(change[0], pattern) for pattern in FILLED)]
     return changes + _at_once(found, wanted) + _counts(record, wanted)
