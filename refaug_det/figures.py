@@ -7,6 +7,7 @@ colours are those of Okabe & Ito 2008, safe for colour-blind readers.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ _RC: dict[Any, Any] = {
     'axes.grid': True, 'grid.color': '#E4E4E4', 'grid.linewidth': 0.6, 'axes.axisbelow': True,
     'axes.edgecolor': '#444444', 'legend.frameon': False, 'lines.linewidth': 1.6,
     'lines.markersize': 4.5, 'svg.hashsalt': 'refaug-det', 'figure.dpi': 100}
+_FONTS = re.compile(r"(font(?:-family)?: [^;\"']*)'DejaVu Sans'[^;\"]*")  # in matplotlib's SVG
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -45,6 +47,17 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         paths.append(stem.with_name(f'{stem.name}.{suffix}'))
         files.write_bytes(paths[-1], data.getvalue())
     return paths
+
+
+def to_svg(figure: Figure) -> bytes:
+    """An SVG for a page: no background, no date, and text as text, in the reader's own font."""
+    import matplotlib
+
+    data = io.StringIO()
+    with matplotlib.rc_context({**_RC, 'svg.fonttype': 'none'}):
+        figure.savefig(data, format='svg', metadata={'Date': None, 'Creator': None},
+                       transparent=True)
+    return _FONTS.sub(r'\1system-ui, sans-serif', data.getvalue()).encode()
 
 
 @contextmanager
