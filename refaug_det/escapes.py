@@ -9,7 +9,7 @@ FORMULA = tuple('=+-@\uff1d\uff0b\uff0d\uff20')
 _LATEX = {'\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '~': r'\textasciitilde{}',
           '^': r'\textasciicircum{}', '<': r'\textless{}', '>': r'\textgreater{}',
           '|': r'\textbar{}', '"': r'\textquotedbl{}', '`': r'\textasciigrave{}',
-          "'": r'\textquotesingle{}', '[': '{[}', ']': '{]}', '±': r'$\pm$', '—': '---',
+          "'": r'\textquotesingle{}', '[': '{[}', ']': '{]}', '*': '{*}', '±': r'$\pm$', '—': '---',
           '×': r'$\times$', **{character: f'\\{character}' for character in '&%$#_'}}
 
 
@@ -37,6 +37,14 @@ def markdown(text: str) -> str:
     return re.sub(r'(?i)(www)\.', r'\1\\.', text)
 
 
+def markdown_line(text: str) -> str:
+    """As `markdown`, at the beginning of a line: no heading, list, rule or code starts there."""
+    escaped = re.sub(r'^([#+-])', r'\\\1', markdown(visible(text).strip()))
+    return re.sub(r'^(\d+)([.)])', r'\1\\\2', escaped)
+
+
 def latex(text: str) -> str:
-    """Text that LaTeX typesets as itself; brackets in braces, so that none is an option."""
-    return ''.join(_LATEX.get(character, character) for character in visible(text))
+    """Text that LaTeX typesets as itself; brackets and stars in braces, so that none is an option.
+    """
+    escaped = ''.join(_LATEX.get(character, character) for character in visible(text))
+    return re.sub('-(?=-)', '{-}', escaped)  # two hyphens are no dash

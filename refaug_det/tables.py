@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MISSING = '—'
+FOLDED = 12  # letters of the first column that are kept on a line
 
 
 @dataclass(frozen=True)
@@ -44,42 +45,58 @@ class Table:
     optional: int = 0
 
     def show(self, console: Console) -> None:
-        """Print it; rich honours NO_COLOR."""
+        """Print it; rich honours NO_COLOR.
+
+        Where the terminal is too narrow, the optional columns go, and the note says so; what is
+        still too wide is printed whole, and the terminal breaks the lines: no number is cut.
+        """
         from rich.table import Table as Grid
         from rich.text import Text
 
-        header = self.header
-        widths = [max(map(len, column)) + 2 for column in zip(header, *self.rows, strict=True)]
-        if self.optional and sum(widths) > console.width:
+        header, notes = self.header, self.notes
+        if self.optional and sum(self._widths()) > console.width:
             header = header[:-self.optional]
+            notes = (*notes, f'Left out, as the terminal is narrow: {self.optional} columns.')
         grid = Grid(box=None, pad_edge=False, header_style='bold', padding=(0, 2, 0, 0))
         for column, name in enumerate(header):
             grid.add_column(Text(visible(name)), overflow='fold', no_wrap=column > 0,
-                            justify='left' if column == 0 else 'right')
+                            justify='left' if column == 0 else 'right',
+                            min_width=FOLDED if column == 0 else None)
         for row, cells in enumerate(self.rows):
             grid.add_row(*(Text(visible(cell), style='bold' if (row, column) in self.bold else '')
                            for column, cell in enumerate(cells[:len(header)])))
         console.print(Text(visible(self.title), style='bold'))
+        width, (first, *others) = console.width, self._widths()[:len(header)]
+        console.width = max(width, min(first, FOLDED + 2) + sum(others))
         console.print(grid)
-        for line in self.notes:
+        console.width = width
+        for line in notes:
             console.print(Text(visible(line), style='dim'))
+
+    def _widths(self) -> list[int]:
+        """Of the columns in a terminal, with the gap after each."""
+        from rich.cells import cell_len
+
+        return [max(cell_len(visible(cell)) for cell in column) + 2
+                for column in zip(self.header, *self.rows, strict=True)]
 
     def to_text(self) -> str:
         """The terminal's table as plain text, as wide as it needs to be."""
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=500, color_system=None, legacy_windows=False)
+        console = Console(file=io.StringIO(), width=max(500, sum(self._widths())),
+                          color_system=None, legacy_windows=False)
         with console.capture() as captured:
             self.show(console)
         return captured.get()
 
     def to_markdown(self) -> str:
         """Title, table and notes in Markdown (GFM)."""
-        lines = [f'**{escapes.markdown(self.title)}**', '',
+        lines = [f'**{escapes.markdown(visible(self.title).strip())}**', '',
                  _pipes(map(escapes.markdown, self.header)),
                  '|:--|' + '--:|' * (len(self.header) - 1)]
         lines += [_pipes(row) for row in self._cells(escapes.markdown, '**{}**')]
-        lines += ['', *(f'- {escapes.markdown(line)}' for line in self.notes)]
+        lines += ['', *(f'- {escapes.markdown_line(line)}' for line in self.notes)]
         return '\n'.join(lines) + '\n'
 
     def to_latex(self) -> str:
@@ -102,7 +119,8 @@ class Table:
         return self.to_text()
 
     def _cells(self, escape: Callable[[str], str], strong: str) -> list[list[str]]:
-        return [[strong.format(escape(cell)) if (row, column) in self.bold else escape(cell)
+        return [[strong.format(escape(visible(cell).strip()))  # at a space, none would begin
+                 if (row, column) in self.bold and cell else escape(cell)
                  for column, cell in enumerate(cells)] for row, cells in enumerate(self.rows)]
 
 

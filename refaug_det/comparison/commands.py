@@ -27,8 +27,8 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
         baseline: backbone to take differences against (default: the one with
             "standard" in its name, else the first by name).
         metric: which metric to compare (default: AP50 (11-point) on VOC, AP on COCO).
-        test: also say which differences are real: 95 % intervals over runs and test images,
-            permutation tests, how many runs would show them; the best is bold only then.
+        test: also say which differences are real: 95 % intervals over runs and, for AP50, test
+            images, permutation tests, how many runs would show them; the best is bold only then.
         resamples: of the test images, for --test.
         by: also a table by class, or by size of objects.
         output: folder to write comparison.md, .tex, .html, .csv and the figure (.svg, .png) to.
@@ -61,7 +61,8 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
             console.print('\n' * (number > 0), end='')
             table.show(console)
         if test and not found.verdicts:
-            console.print('Nothing to test: it takes two seeds of the baseline and of another.')
+            console.print(f'No difference to {visible(found.baseline)} can be tested: it takes two '
+                          'runs of it, and of another.', markup=False, highlight=False)
         for path in written:
             console.print(f'wrote {visible(str(path))}', markup=False, highlight=False)
 

@@ -14,6 +14,7 @@ from refaug_det.comparison.statistics import (
     difference_interval,
     holm,
     image_weights,
+    images_variance,
     permutation_p,
     runs_needed,
     two_level,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from refaug_det.comparison.trials import Trials
 
 GROUP = 'refaug_det.resampling'  # (run directory, metric) -> image names, metric by weights
-ALPHA, POWER = 0.05, 0.8
+ALPHA, POWER, MOST = 0.05, 0.8, 1000
+LEAST_RESAMPLES = 100
+IMAGES_TOO = 'runs, images'
+AGREES = 1e-6  # percentage points; another numpy may round otherwise
 PAIRS = 6  # with fewer, no p of a test over pairs is below 0.05: the runs are not paired
 
 
@@ -38,11 +42,11 @@ class Verdict:
         interval: of the difference, 95 %.
         over: what the interval knows of: `runs, images`, or `runs` where the detections of
             some run are not kept, or are not of the same images.
-        p: of the exact permutation test over runs; paired by seed where the seeds are the same
-            and there are `PAIRS` or more.
+        p: of the permutation test over runs; paired by seed where the seeds are the same and
+            there are `PAIRS` or more.
         adjusted: p by Holm over all backbones of the table.
-        runs_needed: runs of each with which a t-test would show a difference of this size, at
-            this spread, in four of five cases; None where over a thousand.
+        runs_needed: runs of each with which the interval would exclude 0 in four of five cases,
+            were the difference of this size, at this spread; None where over a thousand.
     """
 
     backbone: str
@@ -52,11 +56,23 @@ class Verdict:
     adjusted: float
     runs_needed: int | None
 
+    @property
+    def shown(self) -> bool:
+        """Whether the difference is shown: by its interval, and by p among all the rows."""
+        return self.interval.excludes(0) and self.adjusted < ALPHA
+
+    @property
+    def needed(self) -> str:
+        """`runs_needed` in words: where no number would do, the images are too few."""
+        if self.runs_needed is not None:
+            return str(self.runs_needed)
+        return 'more images' if self.over == IMAGES_TOO else f'> {MOST}'
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return dict(backbone=self.backbone, difference=self.interval.value, low=self.interval.low,
                     high=self.interval.high, over=self.over, p=self.p, p_holm=self.adjusted,
-                    runs_needed=self.runs_needed)
+                    shown=self.shown, runs_needed=self.runs_needed)
 
 
 def judge(comparison: Comparison, resamples: int = 1000) -> tuple[tuple[Verdict, ...], str | None]:
@@ -68,14 +84,16 @@ def judge(comparison: Comparison, resamples: int = 1000) -> tuple[tuple[Verdict,
 
     Returns:
         A verdict a row against the baseline, if that has two runs; and the name of the row that
-        is told from all others with two runs, by 95 % intervals over all pairs at once
-        (Bonferroni), or None.
+        is shown to be better than every other row with two runs, or None: by intervals of 95 %
+        over all pairs at once (Bonferroni), and by p among the pairs with that row (Holm).
 
     Raises:
-        UserError: no resamples; a run's detections cannot be read.
+        UserError: too few resamples; a run's detections cannot be read, or are not those that
+            its record was made of.
     """
-    if resamples < 2:
-        raise UserError(f'{resamples} resamples', '--resamples', 'at least 2; 1000 are usual')
+    if resamples < LEAST_RESAMPLES:
+        raise UserError(f'{resamples} resamples', '--resamples',
+                        f'at least {LEAST_RESAMPLES}; 1000 are usual')
     rows = [row for row in comparison.rows if row.n > 1]
     if len(rows) < 2:
         return (), None
@@ -83,36 +101,35 @@ def judge(comparison: Comparison, resamples: int = 1000) -> tuple[tuple[Verdict,
     resampled: dict[str, Any] = dict(_resampled(
         [base, *(row for row in rows if row is not base)], comparison.trials, comparison.metric,
         resamples))
-    verdicts: tuple[Verdict, ...] = ()
+    found: tuple[Verdict, ...] = ()
     if base.backbone == comparison.baseline:
-        verdicts = _verdicts(base, [row for row in rows if row is not base], resampled)
-    first = comparison.rows[0]
-    level = 1 - ALPHA / math.comb(len(rows), 2)
-    alone = first.n > 1 and all(_interval(first, row, resampled, level)[0].low > 0
-                                for row in rows if row is not first)
-    return verdicts, first.backbone if alone else None
+        found = _verdicts(base, [row for row in rows if row is not base], resampled, 1 - ALPHA)
+    first, *others = rows
+    against = _verdicts(first, others, resampled, 1 - ALPHA / math.comb(len(rows), 2))
+    alone = first is comparison.rows[0] and all(
+        one.shown and one.interval.value < 0 for one in against)
+    return found, first.backbone if alone else None
 
 
-def _verdicts(base: Row, judged: list[Row], resampled: dict[str, Any]) -> tuple[Verdict, ...]:
+def _verdicts(base: Row, judged: list[Row], resampled: dict[str, Any],
+              confidence: float) -> tuple[Verdict, ...]:
     p_values = [_p(row, base) for row in judged]
     out = []
     for row, p, adjusted in zip(judged, p_values, holm(p_values), strict=True):
-        interval, over = _interval(row, base, resampled, 1 - ALPHA)
+        over, interval, images = 'runs', None, 0.0
+        if {row.backbone, base.backbone} <= resampled.keys():
+            both = resampled[row.backbone], resampled[base.backbone]
+            over, interval = IMAGES_TOO, two_level(*both, confidence)
+            images = images_variance(*both)
+        if interval is None:
+            over, interval = 'runs', difference_interval(
+                list(row.values.values()), list(base.values.values()), confidence)
+        interval = cast(Interval, interval)  # both have two runs
         sd = math.sqrt(((row.sd or 0)**2 + (base.sd or 0)**2) / 2)
-        out.append(Verdict(row.backbone, interval, over, p, adjusted,
-                           runs_needed(interval.value, sd, POWER, ALPHA)
-                           if interval.value else None))
+        needed = runs_needed(interval.value, sd, POWER, ALPHA, MOST,
+                             images) if interval.value else None
+        out.append(Verdict(row.backbone, interval, over, p, adjusted, needed))
     return tuple(out)
-
-
-def _interval(a: Row, b: Row, resampled: dict[str, Any],
-              confidence: float) -> tuple[Interval, str]:
-    """Of the difference of two rows with two runs or more each, and what it is over."""
-    if {a.backbone, b.backbone} <= resampled.keys():
-        found = two_level(resampled[a.backbone], resampled[b.backbone], confidence)
-        return cast(Interval, found), 'runs, images'
-    found = difference_interval(list(a.values.values()), list(b.values.values()), confidence)
-    return cast(Interval, found), 'runs'
 
 
 def _p(row: Row, base: Row) -> float:
@@ -142,7 +159,14 @@ def _resampled(rows: list[Row], found: Trials | None, metric: str,
             images = list(*names)
             drawn = image_weights(len(images), resamples, np.random.default_rng(0))
             weights = np.concatenate([np.ones((1, len(images)), drawn.dtype), drawn])
-        yield row.backbone, np.stack([run[1](weights) for run in runs if run is not None], 1)
+        values = np.stack([run[1](weights) for run in runs if run is not None], 1)
+        for (seed, recorded), value in zip(row.values.items(), values[0], strict=True):
+            if not abs(recorded - value) <= AGREES:
+                raise UserError(
+                    f'the kept detections have an {metric} of {value:.4f}, the record says '
+                    f'{recorded:.4f}', found.places[row.backbone][seed],
+                    'restore the two files of the run, or evaluate the detector again')
+        yield row.backbone, values
 
 
 def _of_run(run_dir: Path, metric: str) -> tuple[list[str], Callable[[Any], Any]] | None:

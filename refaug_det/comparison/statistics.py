@@ -24,7 +24,7 @@ class Interval:
 
     def excludes(self, value: float) -> bool:
         """Whether a value lies outside."""
-        return not self.low <= value <= self.high
+        return value < self.low or value > self.high  # of an end that is NaN, nothing is known
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
@@ -63,8 +63,8 @@ def image_weights(images: int, resamples: int, rng: np.random.Generator) -> NDAr
 def two_level(a: NDArray, b: NDArray, confidence: float = 0.95) -> Interval | None:
     """Interval of a difference of means, over the runs and over the test images.
 
-    The variance over images comes from a bootstrap, that over runs is Welch's: a bootstrap of
-    the few runs there are would have only (n - 1) / n of it.
+    The variance over runs is Welch's: a bootstrap of the few runs there are would have only
+    (n - 1) / n of it. What the images add to it is `images_variance`.
 
     Args:
         a, b: (1 + R, runs) each: a metric of every run of a backbone, on the test set itself
@@ -72,15 +72,20 @@ def two_level(a: NDArray, b: NDArray, confidence: float = 0.95) -> Interval | No
 
     Returns:
         The difference on the test set itself, within an interval of Student's t; the images'
-        variance is taken as known. None with fewer than two runs of either.
+        variance is taken as known. None with fewer than two runs of either, or where a tenth of
+        the resamples have no metric: too few of the images have objects.
     """
     from scipy.stats import t
 
     if min(a.shape[1], b.shape[1]) < 2:
         return None
+    a, b = _measured(a, b)
+    if not len(a):
+        return None
     value = float(a[0].mean() - b[0].mean())
     shares = [float(one[0].var(ddof=1)) / one.shape[1] for one in (a, b)]
-    runs, variance = sum(shares), sum(shares) + float(np.var(a[1:].mean(1) - b[1:].mean(1), ddof=1))
+    runs = sum(shares)
+    variance = runs + images_variance(a, b)
     freedom = math.inf
     if runs > 0:  # Satterthwaite
         freedom = variance**2 / sum(share**2 / (one.shape[1] - 1)
@@ -89,8 +94,36 @@ def two_level(a: NDArray, b: NDArray, confidence: float = 0.95) -> Interval | No
     return Interval(value, value - half, value + half)
 
 
+def images_variance(a: NDArray, b: NDArray) -> float:
+    """Variance that the choice of test images adds to that over runs, of a difference of means.
+
+    A bootstrap of the images also holds what each run makes of each image, which the spread of
+    the runs on one test set holds as well: that part, the spread between runs of the resampled
+    deviations, is taken off.
+
+    Args:
+        a, b: as in `two_level`.
+    """
+    a, b = _measured(a, b)
+    if not len(a):
+        return 0.0
+    total = float(np.var(a[1:].mean(1) - b[1:].mean(1), ddof=1))
+    twice = sum(float((one[1:] - one[1:].mean(1, keepdims=True)).var(0, ddof=1).sum())
+                / (one.shape[1] - 1) / one.shape[1] for one in (a, b))
+    return max(total - twice, 0.0)
+
+
+def _measured(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
+    """Without the resamples in which some run has no metric; nothing where those are many."""
+    good = np.isfinite(a).all(1) & np.isfinite(b).all(1)
+    return (a[good], b[good]) if good[0] and good.mean() > 0.9 else (a[:0], b[:0])
+
+
 def permutation_p(a: Sequence[float], b: Sequence[float], paired: bool = False) -> float | None:
-    """Two-sided p-value of a difference of means, exact over the exchanges of the runs' labels.
+    """Two-sided p-value of a difference of means, over the exchanges of the runs' labels.
+
+    Over all exchanges where there are 100,000 or fewer (to 9 runs each, or 16 pairs), which is
+    exact; else over 100,000 drawn ones.
 
     Args:
         a, b: a metric of every run of two backbones.
@@ -128,23 +161,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def runs_needed(difference: float, sd: float, power: float = 0.8, alpha: float = 0.05,
-                most: int = 1000) -> int | None:
-    """Runs of each of two backbones with which a t-test would show a difference.
+                most: int = 1000, images: float = 0.0) -> int | None:
+    """Runs of each of two backbones with which an interval would show a difference.
 
     Args:
         difference: true difference of the means, not 0.
         sd: standard deviation over the runs of one backbone.
         power: wanted probability of showing it.
         most: None is returned where more are needed.
+        images: variance that the test images add, which no run takes away.
 
-    Source: two-sided two-sample t-test; noncentral t (Cohen 1988, chapter 2).
+    Source: two-sided two-sample t-test; noncentral t (Cohen 1988, chapter 2). With images, the
+    degrees of freedom are Satterthwaite's, as in `two_level`.
     """
     from scipy.stats import nct, t
 
-    if sd <= 0:
+    if sd <= 0 and images <= 0:
         return 2
     for n in range(2, most + 1):
-        freedom, shift = 2 * n - 2, abs(difference) / sd * math.sqrt(n / 2)
+        runs = 2 * sd**2 / n
+        shift = abs(difference) / math.sqrt(runs + images)
+        freedom = (2 * n - 2) * ((runs + images) / runs)**2 if runs else math.inf
         bound = t.ppf(1 - alpha / 2, freedom)
         if nct.sf(bound, freedom, shift) + nct.cdf(-bound, freedom, shift) >= power:
             return n

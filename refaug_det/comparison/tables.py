@@ -46,20 +46,28 @@ def main_table(comparison: Comparison) -> Table:
 
 def verdict_table(comparison: Comparison) -> Table | None:
     """Which differences are real; None where nothing was tested."""
-    from refaug_det.comparison.significance import PAIRS
+    from refaug_det.comparison.significance import ALPHA, PAIRS
 
     if not comparison.verdicts:
         return None
     rows = tuple((
         one.backbone, f'{one.interval.value:+.2f} [{one.interval.low:+.2f}, '
-        f'{one.interval.high:+.2f}]', one.over, f'{one.p:.3f}', f'{one.adjusted:.3f}',
-        str(one.runs_needed or '> 1000')) for one in comparison.verdicts)
+        f'{one.interval.high:+.2f}]', one.over, p_text(one.p), p_text(one.adjusted),
+        'yes' if one.shown else 'no', one.needed) for one in comparison.verdicts)
+    notes = [f'Against {comparison.baseline}. Shown: the interval excludes 0, and p (Holm) is '
+             f'below {ALPHA}. An interval stands alone, p (Holm) is adjusted for all the rows.',
+             'p: permutation test over runs; with n runs each it is at least 2 / C(2n, n), which '
+             f'with 3 is 0.1. From {PAIRS} runs each with the same seeds on it is paired by seed, '
+             'and at least 2 / 2^n.',
+             'Runs needed: of each, for the interval to exclude 0 in 4 of 5 cases, were the '
+             'difference of this size, at this spread and on these images.']
+    if any(one.over == 'runs' for one in comparison.verdicts):
+        notes.append('Over runs: the test images are resampled only for AP50 (11-point) and AP50 '
+                     '(area), of kept detections on the same images; such an interval does not '
+                     'know what other test images would give.')
     return Table('Is the difference real?', (
-        'backbone', 'difference [95 %]', 'over', 'p', 'p (Holm)', 'runs needed'), rows, (
-        f'Against {comparison.baseline}. p: permutation test over runs, exact; with n runs each it '
-        f'is at least 2 / C(2n, n). From {PAIRS} runs each with the same seeds on it '
-        'is paired by seed, and at least 2 / 2^n. Runs needed: of each, for a difference of this '
-        'size at this spread to be shown in 4 of 5 cases.',))
+        'backbone', 'difference [95 %]', 'over', 'p', 'p (Holm)', 'shown', 'runs needed'), rows,
+        tuple(notes))
 
 
 def breakdown_table(comparison: Comparison, by: str, parts: dict[str, Comparison]) -> Table:
@@ -97,8 +105,8 @@ def footnotes(comparison: Comparison) -> list[str]:
              f'{comparison.baseline}; its ± is its standard error (Welch), and with n < 3 '
              'it proves nothing.']
     if comparison.best is not None:
-        lines.append('Bold: told from every other backbone with two runs or more by 95 % intervals '
-                     'of the differences, over all pairs at once (Bonferroni).')
+        lines.append('Bold: shown to be better than every other backbone with two runs or more, by '
+                     '95 % intervals over all pairs at once (Bonferroni) and by p (Holm).')
     if missing := [f'{row.backbone} seed {_seeds(row)}' for row in rows if row.missing]:
         lines.append(f'Missing: {"; ".join(missing)}.')
     if ends := [f'{row.backbone} {unfinished(row)}' for row in rows if _unfinished(row)]:
@@ -178,6 +186,11 @@ def write(comparison: Comparison, tables: list[Table], directory: Path | str) ->
         raise UserError(f'cannot write the tables ({error.strerror or error})', directory,
                         'name a folder that can be written to') from None
     return paths
+
+
+def p_text(p: float) -> str:
+    """Three digits, and never 0."""
+    return f'{p:.3f}' if p >= 0.0005 else '< 0.001'
 
 
 def number(value: float | None) -> str:

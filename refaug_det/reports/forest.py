@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from refaug_det.comparison.tables import p_text
 from refaug_det.tables import MISSING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Line:
         mean: difference of the means.
         ends: of the 95 % interval; empty where there is none.
         runs: every run's difference to the baseline's mean.
-        real: the interval excludes zero.
+        real: the difference is shown.
     """
 
     cells: tuple[str, ...]
@@ -84,7 +85,7 @@ def forest(comparison: Comparison) -> Forest | None:
         tuple(_line(row, base.mean, comparison, verdicts.get(row.backbone), at) for row in rows),
         tuple((at(tick), f'{tick:+g}' if tick else '0') for tick in ticks), at(0),
         ('A bar is a 95 % interval, the circle on it the difference of the means, a dot below it '
-         'a run. Open and grey: the interval includes zero, or there is none.',
+         'a run. Open and grey: the difference is not shown.',
          *([f'Over runs alone, not over test images: {", ".join(alone)}.'] if alone else []),
          *(judged.notes if judged else ())))
 
@@ -104,6 +105,5 @@ def _line(row: Row, base: float, comparison: Comparison, verdict: Verdict | None
     interval = verdict.interval
     text = f'{value:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]'
     return Line(
-        (name, text, n, f'{verdict.p:.3f}', f'{verdict.adjusted:.3f}',
-         str(verdict.runs_needed or '> 1000')), text, place(value),
-        (place(interval.low), place(interval.high)), runs, interval.excludes(0))
+        (name, text, n, p_text(verdict.p), p_text(verdict.adjusted), verdict.needed), text,
+        place(value), (place(interval.low), place(interval.high)), runs, verdict.shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from refaug_det.comparison.significance import ALPHA
+from refaug_det.comparison.tables import p_text
 
 if TYPE_CHECKING:
     from refaug_det.comparison.outcome import Comparison, Row
@@ -22,7 +22,7 @@ def kind_of(row: Row, comparison: Comparison) -> str:
         return SINGLE
     if not verdict.interval.excludes(0):
         return NOTHING
-    return SHOWN if verdict.adjusted < ALPHA else HINTED
+    return SHOWN if verdict.shown else HINTED
 
 
 def verdict_of(row: Row, comparison: Comparison) -> Verdict | None:
@@ -36,7 +36,7 @@ def headline(comparison: Comparison) -> str:
     if not others:
         return 'One backbone alone: there is nothing to compare.'
     if comparison.best is not None:
-        return f'{comparison.best} is told from every other backbone that has two runs or more.'
+        return f'{comparison.best} is better than every other backbone that has two runs or more.'
     shown = [row for row, kind in zip(others, kinds, strict=True) if kind == SHOWN]
     if len(shown) == 1:
         return f'{shown[0].backbone} is {_direction(shown[0])} {comparison.baseline}.'
@@ -93,14 +93,17 @@ def _sentence(row: Row, base: Row, comparison: Comparison) -> str:
               f'{verdict.over.replace(", ", " and ").replace("images", "test images")}, '
               f'{_each(row, base)}.')
     if kind == SHOWN:
-        return f'{start} The difference is shown (p = {verdict.adjusted:.3f} after Holm).'
+        return f'{start} The difference is shown (p = {p_text(verdict.adjusted)} after Holm).'
     if kind == HINTED:
         return (f'{start} The interval excludes zero, the permutation test over runs does not '
-                f'(p = {verdict.adjusted:.3f} after Holm): more runs would tell.')
-    needed = ('more than a thousand runs' if verdict.runs_needed is None
-              else f'about {verdict.runs_needed} runs')
-    return (f'{start} The interval includes zero: nothing is shown. If the difference were of this '
-            f'size, {needed} of each would show it in four of five cases.')
+                f'(p = {p_text(verdict.adjusted)} after Holm): more runs would tell.')
+    if verdict.runs_needed is not None:
+        return (f'{start} The interval includes zero: nothing is shown. If the difference were of '
+                f'this size, about {verdict.runs_needed} runs of each would show it in four of '
+                'five cases.')
+    needed = 'over a thousand runs' if verdict.over == 'runs' else 'more test images'
+    return (f'{start} The interval includes zero: nothing is shown. A difference of this size '
+            f'would take {needed}.')
 
 
 def _direction(row: Row) -> str:

@@ -217,14 +217,15 @@ def test_by_class_and_by_size(tmp_path: Path) -> None:
 
 
 def test_the_forest_plot_draws_what_the_table_says(tmp_path: Path) -> None:
-    for name, values in (('standard', (72.0, 72.2, 72.1)), ('mixup', (74.0, 74.2, 74.1)),
-                         ('cutmix', (72.1, 72.3, 71.6)), ('$random', (10.0,))):
+    for name, values in (('standard', (72.0, 72.2, 72.1, 71.9, 72.3)),
+                         ('mixup', (74.0, 74.2, 74.1, 73.9, 74.3)),
+                         ('cutmix', (71.9, 72.2, 72.1, 71.8, 72.0)), ('$random', (10.0,))):
         for seed, value in enumerate(values):
             put(tmp_path, name, seed, value)
     found = compare([tmp_path], test=True)
     axes, = found.plot().axes
     assert [text.get_text() for text in axes.get_yticklabels()] == [
-        'mixup (n = 3)', 'standard (n = 3)', 'cutmix (n = 3)', r'\$random (n = 1)']
+        'mixup (n = 5)', 'standard (n = 5)', 'cutmix (n = 5)', r'\$random (n = 1)']
     means = [line for line in axes.lines if line.get_marker() == 'o']
     assert [line.get_xdata()[0] for line in means] == pytest.approx([2, 0, -0.1, -62.1])
     filled = [line.get_markerfacecolor() != 'white' for line in means]

@@ -75,7 +75,7 @@ def test_an_interval_alone_is_no_proof(compared):
 
 def test_what_is_shown_is_said(compared, tmp_path):
     comparison = compared(standard=around(70.0), mixup=around(75.0))
-    assert said(comparison).startswith('mixup is told from every other backbone')
+    assert said(comparison).startswith('mixup is better than every other backbone')
     assert 'The difference is shown (p = 0.029 after Holm).' in said(comparison)
     assert summary.tone(comparison) == 'shown'
     other = dataclasses.replace(compare([tmp_path], baseline='mixup', test=True), best=None)

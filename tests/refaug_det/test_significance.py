@@ -68,7 +68,9 @@ def test_over_runs_and_images(tmp_path, resampler):
     assert one.interval.low < runs_alone.low < runs_alone.high < one.interval.high
     assert one.p == one.adjusted == permutation_p(MIXUP, STANDARD) == 2 / 70
     sd = np.sqrt((np.var(STANDARD, ddof=1) + np.var(MIXUP, ddof=1)) / 2)
-    assert one.runs_needed == runs_needed(one.interval.value, sd) == 3
+    assert runs_needed(one.interval.value, sd) == 3
+    assert one.needed == 'more images'
+    assert not one.shown
     assert judged(tmp_path) == [one]  # the same draws at every call
 
 
@@ -109,11 +111,16 @@ def test_other_seeds_are_not_paired(tmp_path, resampler):
     assert one.p == pytest.approx(permutation_p((MIXUP * 2)[:7], STANDARD * 2))
 
 
-@pytest.mark.parametrize(('second', 'best'), [(72.0, 'mixup'), (73.5, None)])
-def test_the_best_is_named_where_it_is_told_from_all_others(tmp_path, resampler, second, best):
-    put(tmp_path, 'standard', STANDARD, kept=False)
-    put(tmp_path, 'mixup', MIXUP, kept=False)
-    put(tmp_path, 'cutmix', [second + value - STANDARD[0] for value in STANDARD], kept=False)
+FIVE = (0.0, 0.6, -0.3, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(('second', 'runs', 'best'), [
+    (72.0, 5, 'mixup'), (73.5, 5, None),
+    (72.0, 3, None)])  # with three runs each no p is below 0.1
+def test_the_best_is_named_where_it_is_shown_against_all_others(
+        tmp_path, resampler, second, runs, best):
+    for name, mean in (('standard', 72.0), ('mixup', 74.0), ('cutmix', second)):
+        put(tmp_path, name, [mean + one for one in FIVE[:runs]], kept=False)
     put(tmp_path, 'random', [7.0])  # one run: in no test
     found = compare([tmp_path], test=True)
     assert found.best == best
@@ -124,21 +131,68 @@ def test_the_best_is_named_where_it_is_told_from_all_others(tmp_path, resampler,
 
 def test_all_pairs_are_asked_at_once(tmp_path, resampler):
     """A difference that one pair alone would show is not shown among many."""
-    put(tmp_path, 'standard', STANDARD, kept=False)
-    put(tmp_path, 'mixup', [value + 0.95 for value in STANDARD], kept=False)
-    assert compare([tmp_path], test=True).best == 'mixup'
+    put(tmp_path, 'standard', [72 + one for one in FIVE], kept=False)
+    put(tmp_path, 'mixup', [72.8 + one for one in FIVE], kept=False)
+    alone = compare([tmp_path], test=True)
+    assert (alone.best, alone.verdicts[0].shown) == ('mixup', True)
     for number in range(6):
-        put(tmp_path, f'other{number}', [value - number for value in STANDARD], kept=False)
-    assert compare([tmp_path], test=True).best is None
-    assert compare([tmp_path], test=True).verdicts[0].interval.excludes(0)
+        put(tmp_path, f'other{number}', [72 - number + one for one in FIVE], kept=False)
+    many = compare([tmp_path], test=True)
+    assert many.best is None
+    assert many.verdicts[0].interval == alone.verdicts[0].interval
+    assert many.verdicts[0].interval.excludes(0)
+    assert not many.verdicts[0].shown
+
+
+def test_detections_that_are_not_those_of_the_record_are_refused(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP)
+    np.save(tmp_path / 'mixup1' / 'images.npy', np.load(tmp_path / 'standard1' / 'images.npy'))
+    with pytest.raises(UserError, match='of 72.6000, the record says 73.9000') as error:
+        judged(tmp_path)
+    assert 'mixup1' in str(error.value)
+
+
+def test_few_images_with_objects_leave_the_interval_to_the_runs(tmp_path, resampler, monkeypatch):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', MIXUP)
+    over_all = judged(tmp_path)[0].interval
+
+    def hardly_any(run_dir, metric):
+        """Without the first image there is no object, and no metric."""
+        names, values = of_run(run_dir, metric)
+        return names, lambda weights: np.where(weights[:, 0] > 0, values(weights), np.nan)
+
+    class Point(EntryPoint):
+        def load(self):
+            return hardly_any
+
+    monkeypatch.setattr(significance, 'entry_points',
+                        lambda group: (Point('tests', 'tests:hardly_any', group),))
+    one, = judged(tmp_path)
+    assert one.over == 'runs'
+    assert one.interval == difference_interval(MIXUP, STANDARD) != over_all
+    assert 'Over runs:' in str(compare([tmp_path], test=True))
+
+
+def test_where_the_images_are_too_few_no_number_of_runs_would_do(tmp_path, resampler):
+    put(tmp_path, 'standard', STANDARD)
+    put(tmp_path, 'mixup', [value + 0.1 for value in STANDARD])
+    one, = judged(tmp_path)
+    assert (one.runs_needed, one.needed) == (None, 'more images')
+    for run in tmp_path.glob('*/images.npy'):
+        run.unlink()
+    one, = judged(tmp_path)
+    assert one.needed == str(one.runs_needed)
+    assert one.runs_needed > 100
 
 
 def test_single_runs_get_no_verdict(tmp_path, resampler):
     put(tmp_path, 'standard', STANDARD)
     put(tmp_path, 'mixup', MIXUP[:1])
     assert judged(tmp_path) == []
-    with pytest.raises(UserError, match='1 resamples'):
-        judged(tmp_path, resamples=1)
+    with pytest.raises(UserError, match='99 resamples'):
+        judged(tmp_path, resamples=99)
 
 
 def test_the_command(tmp_path, resampler, capsys):
@@ -156,4 +210,4 @@ def test_the_command(tmp_path, resampler, capsys):
     for seed in range(1, 4):
         (tmp_path / f'mixup{seed}' / 'run.json').unlink()
     assert cli.main(['compare', str(tmp_path), '--test']) == 0
-    assert 'Nothing to test' in capsys.readouterr().out
+    assert 'No difference to standard can be tested' in capsys.readouterr().out

@@ -11,6 +11,7 @@ from refaug_det.comparison.statistics import (
     difference_interval,
     holm,
     image_weights,
+    images_variance,
     mean_interval,
     permutation_p,
     runs_needed,
@@ -40,10 +41,12 @@ def test_difference_interval_is_welchs():
     assert difference_interval((1, 1), (2, 2)) == Interval(-1, -1, -1)
 
 
-def coverage(interval, runs=3, images=40, spread_runs=1.0, spread_images=8.0, times=400):
+def coverage(interval, runs=3, images=40, spread_runs=1.0, spread_images=8.0, spread_both=0.0,
+             times=400):
     """How often an interval holds the true difference, 0, of two backbones.
 
-    A run's value is the mean over images of (image effect + backbone-on-image effect) + run.
+    A run's value is the mean over images of (image effect + backbone-on-image effect + what the
+    run makes of the image) + run.
     """
     rng, held = np.random.default_rng(0), 0
     for _ in range(times):
@@ -52,8 +55,8 @@ def coverage(interval, runs=3, images=40, spread_runs=1.0, spread_images=8.0, ti
         arms = []
         for _ in range(2):
             effect = difficulty + spread_images * rng.normal(size=images)
-            values = weights @ effect / images
-            arms.append(values[:, None] + spread_runs * rng.normal(size=runs))
+            each = effect[:, None] + spread_both * rng.normal(size=(images, runs))
+            arms.append(weights @ each / images + spread_runs * rng.normal(size=runs))
         found = interval(*arms)
         held += found.low <= 0 <= found.high
     return held / times
@@ -75,6 +78,34 @@ def test_the_two_level_interval_covers_and_each_level_alone_does_not():
 @pytest.mark.parametrize('spreads', [(1.0, 0.5), (0.2, 8.0)])
 def test_the_two_level_interval_covers_where_one_level_dominates(spreads):
     assert 0.92 <= coverage(two_level, 4, spread_runs=spreads[0], spread_images=spreads[1]) <= 0.99
+
+
+@pytest.mark.parametrize(('runs', 'spread_images'), [(3, 2.0), (5, 2.0), (5, 8.0)])
+def test_what_runs_make_of_images_counts_once(runs, spread_images):
+    held = dict(runs=runs, spread_runs=0.2, spread_images=spread_images, spread_both=16.0)
+    once = coverage(two_level, **held)
+    assert 0.92 <= once <= 0.975
+
+    def twice(a, b):  # the variance of the bootstrap beside Welch's
+        value = a[0].mean() - b[0].mean()
+        variance = np.var(a[1:].mean(1) - b[1:].mean(1), ddof=1) + sum(
+            one[0].var(ddof=1) / one.shape[1] for one in (a, b))
+        return Interval(value, value - 1.96 * variance**0.5, value + 1.96 * variance**0.5)
+
+    assert coverage(twice, **held) > max(once, 0.965)
+
+
+def test_resamples_without_a_metric():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 1001, 3))
+    whole = two_level(a, b)
+    a[5, 1] = np.nan  # one is left out
+    one = two_level(a, b)
+    assert (one.low, one.high) == pytest.approx((whole.low, whole.high), abs=0.01)
+    a[5:200, 1] = np.nan
+    assert two_level(a, b) is None
+    assert images_variance(a, b) == 0
+    assert not Interval(1, float('nan'), float('nan')).excludes(0)
 
 
 def test_two_level_needs_runs_and_forgives_equal_ones():
@@ -144,4 +175,7 @@ def test_runs_needed_have_the_power_they_promise():
     assert np.mean(np.array(p) < 0.05) > 0.77
     assert np.mean(np.array(fewer) < 0.05) < 0.5
     assert runs_needed(0.01, 1.0) is None
+    assert runs_needed(1.0, 0.5, images=0.06) > runs_needed(1.0, 0.5)
+    assert runs_needed(1.0, 0.5, images=0.25) is None  # 1.96 + 0.84 of their deviation is 1.4
+    assert runs_needed(1.5, 0.5, images=0.25) is not None
     assert runs_needed(1.0, 0.0) == 2
