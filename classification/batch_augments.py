@@ -87,7 +87,7 @@ class BatchAugment(nn.Module):
 
     def __init__(self, alpha: float, probability: float = 1.0) -> None:
         super().__init__()
-        if alpha <= 0 or not 0 <= probability <= 1:
+        if not 0 < alpha < math.inf or not 0 <= probability <= 1:
             raise UserError(f'alpha {alpha}, probability {probability}', type(self).__name__,
                             'alpha is above 0, a probability in [0, 1]')
         self.alpha, self.probability = alpha, probability

@@ -143,6 +143,9 @@ class CIFARSource:
             (partial / folder.name).rename(folder)
         return f'extracted {archive} to {folder}, every file as published'
 
+    def lies_in(self, root: Path) -> bool:
+        return (root / KINDS[self.name].base_folder).is_dir()
+
     def check(self, root: Path, quick: bool = False) -> Report:
         faults = file_faults(root, self.name)
         if faults:

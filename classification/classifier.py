@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +23,17 @@ class RefAugImagePreprocessor(BaseDataPreprocessor):
 
     Args:
         mean, std: per channel, RGB, of pixels in [0, 255].
+
+    Raises:
+        UserError: not three finite numbers each, or a deviation that is not above 0.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(non_blocking=True)
+        if not len(mean) == len(std) == 3 or not all(map(math.isfinite, (*mean, *std))) or (
+                min(std) <= 0):
+            raise UserError(f'mean {list(mean)}, std {list(std)}', 'model.data_preprocessor',
+                            'three numbers each, of pixels in [0, 255]; std above 0')
         self.mean, self.std = tuple(mean), tuple(std)
         self.register_buffer('_mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('_std', torch.tensor(std).view(3, 1, 1), persistent=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from classification.datasets import class_folders, class_names, image_files
+from classification.datasets import class_folders, image_files
 from refaug_det.data import archives as packed
 from refaug_det.data.inspection import Expected, count_faults, image_faults
 from refaug_det.data.sources import Fault, Report
@@ -79,7 +79,9 @@ class ImageFolderSource:
             if not (filled / 'train').is_dir():
                 raise UserError('the archive has no folder train', archives[0],
                                 f'it should hold {LAYOUT}')
-            class_names(filled / 'train')
+            if not class_folders(filled / 'train'):
+                raise UserError('the folder train of the archive has no class folders',
+                                archives[0], f'it should hold {LAYOUT}')
             if root.is_dir():
                 root.rmdir()  # empty; a rename onto it works on POSIX only
             filled.rename(root)

@@ -36,7 +36,7 @@ def extract_train(archive: Path, folder: Path) -> int:
 
     folder.mkdir(parents=True, exist_ok=True)
     console, count = Console(stderr=True), 0
-    with packed.readable(archive), tarfile.open(archive) as outer:
+    with packed.readable(archive, folder), tarfile.open(archive) as outer:
         for member in track(outer, 'classes of ImageNet', 1000, console=console, transient=True,
                             disable=not console.is_terminal):
             if not (member.isfile() and _CLASS_ARCHIVE.fullmatch(member.name)):
@@ -114,6 +114,9 @@ class ImageNetSource:
                 packed.verify_md5(found['devkit'], published['devkit'][1])
                 done.append(f'val {extract_val(archive, found["devkit"], root / "val")} images')
         return f'extracted ImageNet to {root}: {", ".join(done)}'
+
+    def lies_in(self, root: Path) -> bool:
+        return (root / 'train' / 'n01440764').is_dir()  # tench, its first class
 
     def check(self, root: Path, quick: bool = False) -> Report:
         return check_folders('imagenet', root, quick, self.classes, self.expected)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from classification.train import carry_out, leaf_configs, resolve_classes
 from refaug_det.backbones import resnets
 from refaug_det.backbones.formats import LoadReport, load_whole, read_weights
 from refaug_det.errors import UserError
-from refaug_det.runs import directory, launch
+from refaug_det.runs import directory, files, launch
 from refaug_det.runs.records import RunRecord
 
 HOOK, EPOCHS = 'RefAugRefinementHook', 20
@@ -140,7 +139,7 @@ def refuse_other_input(cfg: Config, checkpoint: str) -> None:
     elif found:
         pixels = dict(mean=list(resnets.IMAGENET_MEAN), std=list(resnets.IMAGENET_STD))
     elif stored.is_file():
-        before = json.loads(stored.read_text(encoding='utf-8'))
+        before = files.read_json(stored, 'the config of these weights', dict)
         pixels = before['model']['data_preprocessor']
         trained = ConfigDict(before['train_dataloader']['dataset'])
         classes = next(leaf_configs(trained)).get('classes')

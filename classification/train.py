@@ -101,7 +101,8 @@ def run(args: argparse.Namespace) -> RunRecord:
     """Train a classifier as the command line says, and register its backbones."""
     cfg = launch.load(args)
     resolve_classes(cfg, args.classes)
-    return carry_out(cfg, args, args.name or Path(args.config).stem)
+    name = Path(args.config).stem if args.name is None else args.name
+    return carry_out(cfg, args, name)
 
 
 def carry_out(cfg: Config, args: argparse.Namespace, name: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -68,17 +69,37 @@ def read(path: Path, folder: Path, decoded: bool = False) -> Split:
 def parse(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
     """The JSON value of an annotation file, None if it is no such file, and its faults.
 
+    The two last read are kept until `forget`, so leave the value as it is. Segmentations, the
+    greater part of a file, are not in it.
+
     Raises:
         FileNotFoundError: there is no such file.
     """
     try:
-        value = json.loads(path.read_bytes())
+        found = path.stat()
+        value, faults = _parsed(path, found.st_mtime_ns, found.st_size, found.st_ino)
     except FileNotFoundError:
         raise
     except (ValueError, RecursionError, OSError) as error:
         return None, [fault('bad annotation', f'not JSON ({type(error).__name__})', path)]
+    return value, [*faults]
+
+
+@lru_cache(maxsize=2)  # a run looks into its two files for the classes, the faults and the data
+def _parsed(path: Path, *_version: int) -> tuple[dict[str, Any] | None, list[Fault]]:
+    value = json.loads(path.read_bytes(), object_hook=_without_segmentation)
     faults = annotation_faults(value, path)
     return (None if faults else value), faults
+
+
+def _without_segmentation(row: dict[str, Any]) -> dict[str, Any]:
+    row.pop('segmentation', None)
+    return row
+
+
+def forget() -> None:
+    """Let go of the values that `parse` has kept."""
+    _parsed.cache_clear()
 
 
 def annotation_faults(value: Any, where: object) -> list[Fault]:

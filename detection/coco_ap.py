@@ -2,9 +2,10 @@
 
 Both give the same numbers. Boxes are x2 - x1 wide here (VOC's own rule adds a pixel). Of COCO's
 own data, objects have the boxes, the areas (of their segmentation) and the crowds of its file,
-and the metrics are those of pycocotools on that file; of other data, the area is the box's.
+and the metrics are those of pycocotools on that file: an object marked `ignore` that is no crowd
+is required, as there. Of other data, the area is the box's.
 
-Difficult objects are ignored: a detection of one counts neither way. COCO's files have two
+There, difficult objects are ignored: a detection of one counts neither way. COCO's files have two
 flags for that. `ignore` is what is meant, but both libraries overwrite it with `iscrowd`, so
 that a VOC set converted to COCO's format requires its difficult objects after all; and
 `iscrowd` divides by the detection's area alone, so that every small box inside a difficult
@@ -72,7 +73,7 @@ def _evaluated(detections: Detections, library: str) -> dict[str, Any]:
     class Evaluation(base):
         def _prepare(self) -> None:
             super()._prepare()
-            for annotation in self.cocoGt.anns.values():
+            for annotation in self.cocoGt.anns.values() if detections.gt_xywh is None else ():
                 annotation['ignore'] = annotation['difficult']
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress

@@ -27,7 +27,8 @@ class RefAugCocoDataset(CountedDataset, CocoDataset):
 
     A label is the place of the category's name in `metainfo.classes`, whatever the order and the
     ids in the file. Images come by rising id, as COCO's evaluation takes them, and are named by
-    their file. A crowd is `ignore_flag`, and so is an object marked `ignore`.
+    their file. A crowd is `ignore_flag`, and so is an object marked `ignore`: training neither
+    asks for it nor forbids it. COCO's metrics know crowds alone, and require the other.
 
     Of a test split, degenerate boxes and those outside the image stay, and are only noted: COCO's
     evaluation asks for them. There an object has `as_filed`: x, y, width, height, area, iscrowd.

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detection import coco_annotations
+from detection import coco_annotations, shared_images
+from detection.check import fault
 from refaug_det.data import archives as packed
-from refaug_det.data.sources import Fault, Report, refuse
+from refaug_det.data.sources import FATAL, Fault, Report, refuse
 from refaug_det.errors import UserError
 
 URLS = {'train2017.zip': 'http://images.cocodataset.org/zips/train2017.zip',
@@ -102,6 +103,7 @@ def check_root(name: str, root: Path, quick: bool, splits: Sequence[str] = SPLIT
         splits: those that have to be there.
     """
     counts, classes, faults = dict[str, int](), 0, list[Fault]()
+    images = list[list[Path]]()  # of each split, those that can be read
     for split in splits:
         path = annotation_file(root, split)
         try:
@@ -113,6 +115,13 @@ def check_root(name: str, root: Path, quick: bool, splits: Sequence[str] = SPLIT
         faults += found.faults
         if found.images:
             counts[split], classes = len(found.images), max(classes, len(found.categories))
+        broken = {each.where for each in found.faults if each.level == FATAL}
+        paths = [root / split / row['file_name'] for row in found.images]
+        images.append([each for each in paths if str(each) not in broken])
+    if len(images) == 2 and (both := shared_images.also_in(images[1], images[0])):
+        faults.append(fault('in two lists', f'images of {splits[1]} that are in {splits[0]} too, '
+                            f'under this or another name: {len(both)}, such as {both[0].name!r}',
+                            annotation_file(root, splits[1])))
     return Report(name, str(root), counts, classes, faults)
 
 

@@ -56,6 +56,14 @@ def find(name: str) -> Source:
         plain = spec.architecture.replace('/', '-')  # it names run directories
         return Source(f'random {plain}{width}', spec, None)
     card = zoo.verify(name)
+    if not card.spec.architecture.startswith(PREFIX):  # those of timm are built from their name
+        known = resnets.spec_of(card.spec.architecture, card.spec.width)
+        if (known.out_channels, known.out_strides) != (card.spec.out_channels,
+                                                       card.spec.out_strides):
+            raise UserError(f'the card says channels {card.spec.out_channels}, strides '
+                            f'{card.spec.out_strides}; such a network has {known.out_channels}, '
+                            f'{known.out_strides}', zoo.zoo_dir() / card.name / zoo.CARD,
+                            'register the backbone again')
     return Source(card.name, card.spec, zoo.SCHEME + card.name, card.sha256,
                   card.provenance.get('run'))
 

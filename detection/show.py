@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LONGER_SIDE = 4.4  # of a panel, in inches
+ALONE = 2.8  # width of one that stands alone, so that all labels are of one size
 FONT = 6.5  # of labels, in points
 # what is drawn -> line and label; told apart by the dashes as well as by the colour
 STYLES: dict[str, dict[str, Any]] = {
@@ -153,12 +154,11 @@ def draw(image: NDArray, looks: Sequence[Look], index: int) -> Figure:
     return figure
 
 
-def draw_alone(image: NDArray, d: Detections, one: Look | None, index: int,
-               longer_side: float = 2.8) -> Figure:
-    """One panel of `draw` without title or margin; ground truth if `one` is None. In inches."""
+def draw_alone(image: NDArray, d: Detections, one: Look | None, index: int) -> Figure:
+    """One panel of `draw` without title or margin; ground truth if `one` is None."""
     from refaug_det.figures import panels
 
-    scale = longer_side / max(image.shape[:2])
+    scale = min(ALONE / image.shape[1], 2 * ALONE / image.shape[0])
     with panels(1, (scale * image.shape[1], scale * image.shape[0])) as (figure, (ax,)):
         figure.set_layout_engine('none')
         ax.set_position((0, 0, 1, 1))

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 import refaug_det.backbones.loading  # noqa: F401  (registration)
-from detection import mmcv_operators
+from detection import coco_annotations, mmcv_operators, shared_images
 from refaug_det.comparison import protocol
 from refaug_det.comparison.grid import Plan
 from refaug_det.errors import UserError
@@ -66,7 +66,7 @@ def _splits(runner: Any) -> dict[str, Any]:
     """What the training and the test split hold; dropped objects are said aloud."""
     sets = dict(train=runner.train_loop.dataset, test=runner.val_loop.dataloader.dataset)
     found = {split: dataset.summary() for split, dataset in sets.items()}
-    both = set(sets['train'].image_ids) & set(sets['test'].image_ids)
+    both = shared_images.also_in(_files(sets['test']), _files(sets['train']))
     found['test']['also_in_train'] = len(both)
     if processes.is_first():
         for split, summary in found.items():
@@ -76,8 +76,12 @@ def _splits(runner: Any) -> dict[str, Any]:
                              *said, *([f'truncated {summary["truncated"][:3]}']
                                       if summary['truncated'] else [])]))
         if both:
-            print(f'  test images that are in train too: {len(both)}, such as {min(both)}')
+            print(f'  test images that are in train too: {len(both)}, such as {both[0]}')
     return found
+
+
+def _files(dataset: Any) -> list[Path]:
+    return [Path(dataset.get_data_info(n)['img_path']) for n in range(len(dataset))]
 
 
 def _keep_detections(runner: Any, work_dir: Path) -> None:
@@ -129,6 +133,7 @@ def run(args: argparse.Namespace) -> RunRecord:
     with directory.recorded(work_dir, record):
         runner = launch.build(cfg, record)
         record.data = _splits(runner)
+        coco_annotations.forget()  # workers would inherit it
         _keep_detections(runner, work_dir)
         _adopt_protocol(record, cfg, processes.world_size(args.launcher))
         runner.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import json
 import os
@@ -14,6 +15,8 @@ from typing import NoReturn
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, a limit on a file's size
+LONGEST = 1200  # characters of a line; more would bury the other two
 
 
 class UserError(Exception):
@@ -47,6 +50,14 @@ class ArgumentParser(argparse.ArgumentParser):
         raise UserError(message, 'command line', f'see {self.prog} --help')
 
 
+def count(text: str) -> int:
+    """A whole number of 1 or more, for `ArgumentParser`."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{value} is not 1 or more')
+    return value
+
+
 def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
     """Turn a `UserError` into at most three lines on stderr and exit code 2."""
 
@@ -61,10 +72,13 @@ def exits_cleanly(main: Callable[..., int | None]) -> Callable[..., int]:
             sys.stderr.close()
             return EXIT_OK
         except OSError as error:
-            if error.filename is None:
+            where = error.filename2 or error.filename  # of a rename, where to
+            if where is None:
                 raise
-            _tell(UserError(f'cannot read or write: {error.strerror or error}', error.filename,
-                            'check the path, its permissions, and the space that is left'))
+            fix = ('make room, and give the same command again; a run goes on with --resume'
+                   if error.errno in FULL else
+                   'check the path, its permissions, and the space that is left')
+            _tell(UserError(f'cannot read or write: {error.strerror or error}', where, fix))
             return EXIT_USER_ERROR
         except KeyboardInterrupt as error:
             if os.environ.get('RANK', '0') == '0':  # of several processes, one says it
@@ -96,4 +110,7 @@ def _from_worker(text: str) -> tuple[str, str, str]:
 
 def _one_line(text: str) -> str:
     """One line in which nothing can steer the terminal: names come from files of others."""
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in ' '.join(text.split()))
+    line = ' '.join(text.split())
+    if len(line) > LONGEST:
+        line = f'{line[:LONGEST - 200]} ... {line[-195:]}'
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from refaug_det.errors import UserError
-from refaug_det.runs.files import write_text
+from refaug_det.runs import files
 
 CLASSES = ('disc', 'ring', 'square', 'cross', 'star', 'crescent', 'arrow', 'comb')
 DROPPED_BELOW, DIFFICULT_BELOW = 0.15, 0.4  # visible share of the whole silhouette
@@ -217,21 +216,21 @@ def write_whole(root: Path | str, arguments: Mapping[str, Any],
                 fill: Callable[[Path], object]) -> bool:
     """Let `fill` write a data set into a directory that appears whole or not at all.
 
-    It is built beside `root`, marked with `arguments` (JSON values) and renamed. Returns
-    False, having written nothing, when `root` already holds this very data set.
+    It is built beside `root`, marked with `arguments` (JSON values) and renamed; what a killed
+    process left there is removed. Returns False where `root` holds this very data set already.
 
     Raises:
         UserError: `root` holds something else.
     """
     root = Path(root).resolve()
     wanted = json.dumps({**arguments, 'classes': CLASSES, 'drawing': DRAWING}, indent=2) + '\n'
+    root.parent.mkdir(parents=True, exist_ok=True)
+    files.sweep_dead(root)
     if _holds(root, wanted):
         return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{root.name}.', dir=root.parent) as aside:
-        (fresh := Path(aside) / root.name).mkdir()
+    with files.folder_aside(root) as fresh:
         fill(fresh)
-        write_text(fresh / MARKER, wanted)
+        files.write_text(fresh / MARKER, wanted)
         try:
             fresh.rename(root)
         except OSError:  # another process may have been faster with the same data

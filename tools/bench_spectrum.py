@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refaug_det import spectrum
-from refaug_det.errors import exits_cleanly
+from refaug_det.errors import ArgumentParser, count, exits_cleanly
 
 BATCH, OFFSET = 1024, 10.0  # features after a ReLU have means far from 0
 
@@ -58,9 +57,9 @@ def streamed(rows: int, dimension: int, classes: int, watched: int) -> np.ndarra
 
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in dict(rows=50_000, dimension=512, classes=100, watched=1).items():
-        parser.add_argument(f'--{name}', type=int, default=value)
+        parser.add_argument(f'--{name}', type=count, default=value)
     parser.add_argument('--no-svd', action='store_true', help='do not hold the features at once')
     args = parser.parse_args(argv)
     spectrum.singular_values(np.eye(2))  # scipy is loaded before memory is measured

@@ -4,14 +4,13 @@
 """
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
 
 import numpy as np
 
-from refaug_det.errors import exits_cleanly
+from refaug_det.errors import ArgumentParser, count, exits_cleanly
 
 IOUS = tuple(np.arange(50, 100, 5) / 100)
 
@@ -48,9 +47,9 @@ def for_mmdet(arrays: tuple[np.ndarray, ...], images: int, classes: int) -> tupl
 
 @exits_cleanly
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     for name, value in dict(images=4952, each=100, classes=20, rounds=3).items():
-        parser.add_argument(f'--{name}', type=int, default=value)
+        parser.add_argument(f'--{name}', type=count, default=value)
     args = parser.parse_args(argv)
     from detection import mmcv_operators, voc_ap
     mmcv_operators.import_mmdet()

@@ -1,4 +1,4 @@
-"""The whole pipeline at toy size: data, classifiers, refinement, detectors, table.
+"""The whole pipeline at toy size: data, classifiers, refinement, detectors, table, report.
 
     python tools/demo.py                    # everything, into demo/
     python tools/demo.py --data-only        # only the toy data sets, into data/
@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.data_only:
         return 0
 
+    from refaug_det import report
     from refaug_det.comparison.commands import compare_runs
     from refaug_det.runs.jobs import Eta, run_jobs
     environment = dict(os.environ, REFAUG_DET_ZOO=str((args.out / 'zoo').resolve()),
@@ -76,7 +77,10 @@ def main(argv: list[str] | None = None) -> int:
     eta = Eta(sum(job.weight for job in [*stage1, *stage2]))
     for stage in (stage1, stage2):
         run_jobs(stage, parallel=min(2, os.cpu_count() or 1), environment=environment, eta=eta)
-    return compare_runs([args.out / 'runs'], baseline='toy_standard', output=args.out)
+    compare_runs([args.out / 'runs'], baseline='toy_standard', output=args.out)
+    page = report([args.out / 'runs'], args.out / 'report.html', baseline='toy_standard')
+    print(f'wrote {page}: all of it as a page')
+    return 0
 
 
 if __name__ == '__main__':

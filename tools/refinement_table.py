@@ -9,7 +9,6 @@ deviation over seeds, Student's 95 % intervals of differences paired by seed.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections import defaultdict
@@ -28,7 +27,7 @@ def collect(folders: list[Path]) -> dict[str, dict[int, list[float | None]]]:
              if record.stage == 'classification' and record.status == 'done']
     recalibrated = {}
     for run, _ in found:
-        config = json.loads((run / directory.RESOLVED).read_text(encoding='utf-8'))
+        config = files.read_json(run / directory.RESOLVED, 'the config', dict)
         if config['optim_wrapper'].get('type') == 'RefAugNoUpdate':
             recalibrated[config['refined_from']['sha256']] = history.read(run)[-1][METRIC]
     table: dict[str, dict[int, list[float | None]]] = defaultdict(dict)

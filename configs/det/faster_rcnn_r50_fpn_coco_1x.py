@@ -10,7 +10,7 @@ model zoo has 37.9, R50-FPN 1x). Not run here.
 `refaug-det data prepare coco --root data/coco` puts the data in place; your own data in this
 layout: --classes auto. All else as in mmdet's faster-rcnn_r50_fpn_1x_coco.py. The rate belongs
 to 16 images, and is held on any number of devices; a device sees at most 2 at once, as there.
-VOC's metrics are computed too, with crowds as difficult objects; compare by --metric AP.
+VOC's metrics are computed too, with crowds as difficult objects.
 """
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', '_base_/coco17.py',
           '_base_/coco_1x.py', '_base_/runtime.py']

@@ -118,7 +118,7 @@ def load_whole(module: torch.nn.Module, weights: dict[str, torch.Tensor],
 
     Raises:
         UserError: a tensor of the module is not in `weights`, has another
-            shape there, or `weights` is of another depth.
+            shape there, or is a convolution of zeros; or `weights` is of another depth.
     """
     report = match(module.state_dict(), weights)
     allowed = tuple(key for key in report.missing
@@ -134,6 +134,10 @@ def load_whole(module: torch.nn.Module, weights: dict[str, torch.Tensor],
             fix = 'use weights of this architecture, with torchvision\'s key names'
         first = ', '.join((report.missing or report.wrong_shape or report.foreign)[:3])
         raise UserError(f'the backbone did not load whole: {report}; first: {first}', source, fix)
+    empty = [key for key in report.matched if weights[key].ndim == 4 and not weights[key].any()]
+    if empty:
+        raise UserError(f'{len(empty)} convolutions of the file are all zero; first: {empty[0]}',
+                        source, 'get it again: it may be incomplete')
     module.load_state_dict(weights, strict=False)
     return report
 

@@ -60,10 +60,16 @@ def build(depth: int, width: int = 64, num_classes: int = 1000) -> ResNet:
         depth: 18, 34, 50, 101 or 152.
         width: channels of the first stage's convolutions.
         num_classes: number of logits.
+
+    Raises:
+        UserError: no such depth, or no channels.
     """
     from torch import nn
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+    depth_of(f'resnet{depth}')
+    if not isinstance(width, int) or width < 1:
+        raise UserError(f'a ResNet of width {width!r}', 'width', 'a whole number of 1 or more')
     block = Bottleneck if depth >= 50 else BasicBlock
     if width == 64:
         return ResNet(block, list(_LAYERS[depth]), num_classes=num_classes)

@@ -7,15 +7,16 @@ import difflib
 import json
 import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_dir
 
+from refaug_det.backbones import entries
+from refaug_det.backbones.entries import CARD, WEIGHTS
 from refaug_det.errors import UserError
-from refaug_det.runs import files
+from refaug_det.runs import locks
 from refaug_det.runs.records import now
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SCHEME = 'refaug://'
-CARD, WEIGHTS = 'card.json', 'weights.safetensors'
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 
 
@@ -112,16 +112,25 @@ def card(name: str) -> BackboneCard:
                         f'did you mean {near[0]!r}?' if near else
                         f'registered are: {", ".join(known) or "none yet"}')
     try:
-        value = json.loads(path.read_text(encoding='utf-8'))
+        value = json.loads(path.read_text(encoding='utf-8'), parse_constant=_no_number)
         if value['schema'] != SCHEMA:
             raise ValueError(f'schema {value["schema"]}, this version reads {SCHEMA}')
         spec: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.pop('spec').items()}
+        kinds = dict(sha256=str, provenance=dict, metrics=dict)
+        if wrong := [key for key, kind in kinds.items() if not isinstance(value.get(key), kind)]:
+            raise ValueError(f'no usable {wrong[0]}')
+        if not min(spec['std']) > 0 or not min(*spec['out_channels'], *spec['out_strides']) > 0:
+            raise ValueError('std, channels and strides must be above 0')
         value['name'] = name  # the folder's: it may have been renamed
         return BackboneCard(spec=BackboneSpec(**spec), **value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'malformed backbone card: {error}', path,
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f'malformed backbone card: {str(error)[:200]}', path,
                         'register the backbone again') from None
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f'{constant} in it, which is no JSON')
 
 
 def register(name: str, weights: dict[str, torch.Tensor], spec: BackboneSpec, *,
@@ -147,25 +156,21 @@ def register(name: str, weights: dict[str, torch.Tensor], spec: BackboneSpec, *,
     name = plain_name(name)
     home = zoo_dir() / name
     data = save({k: v.detach().cpu().contiguous().clone() for k, v in sorted(weights.items())})
-    made = BackboneCard(name, spec, _sha256(data), now(), provenance, metrics)
-    if home.exists() and not overwrite and card(name).sha256 != made.sha256:
-        raise UserError(f'the zoo has other weights under {name!r}', home,
-                        'choose another --name, or pass --overwrite')
-    aside = home.with_name(f'.{home.name}.{os.getpid()}{files.TEMPORARY_SUFFIX}')
-    old = home.with_name(f'.{home.name}.{os.getpid()}.old{files.TEMPORARY_SUFFIX}')
-    try:
-        files.write_bytes(aside / WEIGHTS, data)
-        files.write_json(aside / CARD, dataclasses.asdict(made))
-        if home.exists():
-            os.rename(home, old)
-        os.rename(aside, home)
-    except BaseException:
-        if old.exists() and not home.exists():
-            os.rename(old, home)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    made = BackboneCard(name, spec, entries.sha256_of(data), now(), provenance, metrics)
+    zoo_dir().mkdir(parents=True, exist_ok=True)
+    with locks.alone(zoo_dir()) as locked:
+        if locked:  # else another process may be at work there
+            entries.sweep(zoo_dir())
+        if home.is_symlink():
+            raise UserError('a link stands there: what it points to is left alone', home,
+                            'remove the link, or choose another name')
+        if not home.exists():
+            entries.add(home, dataclasses.asdict(made), data)
+        elif overwrite or card(name).sha256 == made.sha256:
+            entries.replace(home, dataclasses.asdict(made), data)
+        else:
+            raise UserError(f'the zoo has other weights under {name!r}', home,
+                            'choose another --name, or pass --overwrite')
     return made
 
 
@@ -177,8 +182,7 @@ def weights(name: str) -> dict[str, torch.Tensor]:
     """
     from safetensors.torch import load
 
-    verify(name)
-    return load((zoo_dir() / plain_name(name) / WEIGHTS).read_bytes())
+    return load(_verified(name)[1])
 
 
 def verify(name: str) -> BackboneCard:
@@ -187,14 +191,17 @@ def verify(name: str) -> BackboneCard:
     Raises:
         UserError: missing or changed weights.
     """
-    found = card(name)
-    path = zoo_dir() / found.name / WEIGHTS
-    if not path.is_file() or _sha256(path.read_bytes()) != found.sha256:
-        raise UserError('the weights are not those of the card (sha256 differs)', path,
-                        'register the backbone again, with --overwrite')
-    return found
+    return _verified(name)[0]
 
 
-def _sha256(data: bytes) -> str:
-    import hashlib
-    return hashlib.sha256(data).hexdigest()
+def _verified(name: str) -> tuple[BackboneCard, bytes]:
+    """The card and the weights that are its own."""
+    while True:
+        found = card(name)
+        home = zoo_dir() / found.name
+        data = entries.weights_of(home, found.sha256)
+        if data is not None:
+            return found, data
+        if card(name) == found:  # else it has been replaced meanwhile
+            raise UserError('the weights are not those of the card (sha256 differs)',
+                            home / WEIGHTS, 'register the backbone again, with --overwrite')

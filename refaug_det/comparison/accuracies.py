@@ -8,7 +8,7 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from typing import Any
 from refaug_det.backbones import zoo
 from refaug_det.comparison.trials import Trials
 from refaug_det.errors import UserError
+from refaug_det.runs import files
 from refaug_det.runs.records import RunRecord
 
 FILE, RUN, ZOO = 'the file', 'stage 1 run', 'zoo'
 AUGMENTED, REFINED = '-augmented', '-refined'  # what a run with a refinement registers
 SEED = 'randomness.seed'  # the key in which the configs of two runs of one recipe differ
+START, START_SUM = 'refined_from.file', 'refined_from.sha256'  # and for refinements of runs
+HEADERS, LACKING = ('backbone', 'name'), ('nan', 'n/a', 'na', 'none', 'null')
+REMEDY = 'give CSV with lines of "backbone,accuracy", or JSON: {"backbone": accuracy}'
 
 Runs = Mapping[str, tuple[Path, RunRecord]]
 
@@ -36,6 +40,8 @@ class Accuracy:
         sd: standard deviation over the runs of the same config that are here, this one
             included, at the same phase; None with fewer than two.
         runs: how many these are.
+        recipe: equal for weights of runs that differ in their seed alone, and of one run.
+        phase: which weights of a run: `augmented`, `end`, or the name of others.
     """
 
     value: float
@@ -43,6 +49,8 @@ class Accuracy:
     run: str | None = None
     sd: float | None = None
     runs: int = 1
+    recipe: str = ''
+    phase: str = ''
 
 
 def of_backbones(found: Trials, classification: Runs, metric: str, given: Mapping[str, float],
@@ -79,32 +87,65 @@ def of_backbones(found: Trials, classification: Runs, metric: str, given: Mappin
             lacking[name] = (
                 f'its stage 1 run has no {metric} of these weights' if here else
                 'its stage 1 run is not among the paths' if run else 'no stage 1 run is known')
-    return _with_spread(known, classification, metric), lacking
+    known = _with_spread(known, classification, metric)
+    return {name: _with_origin(name, one, found.weights.get(name) if in_zoo else None,
+                               classification) for name, one in known.items()}, lacking
 
 
-def read(path: Path) -> dict[str, float]:
+def read(path: Path, backbones: Collection[str] = ()) -> dict[str, float]:
     """Backbone -> accuracy, as a file says: CSV of two columns, with or without a header, or JSON.
+
+    Args:
+        path: the file.
+        backbones: of the comparison: a line that begins with one is no header.
 
     Raises:
         UserError: not such a file; a backbone named twice; a value that is no finite number.
     """
-    what = 'give CSV with lines of "backbone,accuracy", or JSON: {"backbone": accuracy}'
     try:
         text = path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'the accuracies cannot be read ({error})', path, what) from None
-    try:
-        pairs = (json.loads(text, object_pairs_hook=list) if path.suffix.lower() == '.json'
-                 else [row for row in csv.reader(io.StringIO(text)) if row])
-        if path.suffix.lower() != '.json' and pairs and not _is_number(pairs[0][-1]):
-            pairs = pairs[1:]  # the header
-        read = [(str(name).strip(), float(value)) for name, value in pairs]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f'the accuracies cannot be read ({error})', path, what) from None
+        read = _of_json(text) if path.suffix.lower() == '.json' else _of_csv(text, path, backbones)
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        raise UserError(f'the accuracies cannot be read ({str(error)[:150]})', path,
+                        REMEDY) from None
     found = dict(read)
     if not found or len(found) < len(read) or not all(map(math.isfinite, found.values())):
-        raise UserError('no accuracy, two of one backbone, or one that is not finite', path, what)
+        raise UserError('no accuracy, two of one backbone, or one that is not finite', path, REMEDY)
     return found
+
+
+def _of_json(text: str) -> list[tuple[str, float]]:
+    pairs = json.loads(text, object_pairs_hook=tuple)  # of pairs, as a name may come twice
+    if not isinstance(pairs, tuple):
+        raise TypeError('no object')
+    wrong = [name for name, value in pairs if isinstance(value, bool)]
+    if wrong:
+        raise TypeError(f'true or false for {wrong[0]!r}')
+    return [(name.strip(), float(value)) for name, value in pairs]
+
+
+def _of_csv(text: str, path: Path, backbones: Collection[str]) -> list[tuple[str, float]]:
+    read, reader = [], csv.reader(io.StringIO(text))
+    for number, row in enumerate(row for row in reader if row):
+        cells = [cell.strip() for cell in row]
+        try:
+            name, value = cells
+            read.append((name, float(value)))
+        except ValueError:
+            if number or not _is_header(cells, backbones):
+                raise UserError(f'no backbone and accuracy: {",".join(row)[:150]!r}',
+                                f'{path}, line {reader.line_num}', REMEDY) from None
+    return read
+
+
+def _is_header(cells: list[str], backbones: Collection[str]) -> bool:
+    """Whether a first line names the columns, and is not an accuracy that cannot be read."""
+    if len(cells) != 2:
+        return False
+    first, second = cells
+    return first.casefold() in HEADERS or (
+        first not in backbones and any(map(str.isalpha, second))
+        and not any(map(str.isdigit, second)) and second.casefold() not in LACKING)
 
 
 def _of_run(folder: Path, record: RunRecord, name: str, metric: str) -> float | None:
@@ -125,8 +166,9 @@ def _at_phase(folder: Path, record: RunRecord, augmented: bool, metric: str) -> 
     if not augmented:
         return _number(record.metrics.get(metric))
     from refaug_det.comparison.paper import rows_of
+    from refaug_det.runs import history
     rows = [row for row in rows_of(folder) if row.get('phase') == 'augmented']
-    return _number(rows[-1].get(metric)) if rows else None
+    return _number(history.test_metrics(rows[-1]).get(metric)) if rows else None
 
 
 def _of_card(name: str, sha256: str | None, metric: str) -> float | None:
@@ -156,10 +198,31 @@ def _with_spread(known: dict[str, Accuracy], classification: Runs,
     return out
 
 
+def _with_origin(name: str, one: Accuracy, sha256: str | None, classification: Runs) -> Accuracy:
+    """The same, with its recipe and phase; those of the zoo's card where the run is not here.
+
+    A card knows the config file alone: what has the same is taken to be of one recipe, as points
+    that are too few mislead no one.
+    """
+    recipe, phase = None, name
+    if here := classification.get(one.run or ''):
+        folder, record = here
+        recipe = _recipe(folder) or record.config
+        phase = ('augmented' if _is_augmented(name, record) else 'end'
+                 ) if name in record.registered else name
+    elif sha256 and name in zoo.names() and (card := zoo.card(name)).sha256 == sha256:
+        config = str(card.provenance.get('config') or '')
+        recipe = next((same for folder, record in classification.values() if config
+                       and record.config == config and (same := _recipe(folder))), config)
+        if 'augmentation_ended' in card.provenance:  # a run's own, of no other epoch
+            phase = 'augmented' if name.endswith(AUGMENTED) else 'end'
+    return replace(one, recipe=files.digest(recipe or one.run or name)[:12], phase=phase)
+
+
 def _recipe(folder: Path) -> str | None:
     """Equal for runs that differ in their seed alone; None where the config is not kept."""
     from refaug_det.runs import config as configs
-    from refaug_det.runs import directory, files
+    from refaug_det.runs import directory
     stored = folder / directory.RESOLVED
     if not stored.is_file():
         return None
@@ -168,17 +231,12 @@ def _recipe(folder: Path) -> str | None:
     except (ValueError, AttributeError) as error:
         raise UserError(f'the config is not JSON ({error})', stored,
                         'restore the file or run the job again') from None
-    return files.digest({key: value for key, value in found.items() if key != SEED})
+    # what a run leaves has the same name whatever its seed, unlike a file from elsewhere
+    of_run = str(found.get(START, '')).startswith(('weights_', 'iter_'))
+    seeded = (SEED, START_SUM) if of_run else (SEED,)
+    return files.digest({key: value for key, value in found.items() if key not in seeded})
 
 
 def _number(value: Any) -> float | None:
     usable = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if usable and math.isfinite(value) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,12 +1,13 @@
 """How far one ranking predicts another, and how much of a ranking is luck: arithmetic on arrays.
 
-x is one number a backbone, its accuracy; y is measured in several runs of it, its AP.
+x is one number a backbone, its accuracy; y is measured in several runs of it, its AP. Backbones
+of one group are no independent points: their means are one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from refaug_det.comparison.statistics import Interval
 
 CONFIDENCE = 0.95
-LEAST = 3  # backbones; a rank correlation of two is 1 or -1, whatever they are
-RESAMPLED_FROM = 8  # backbones; resamples of fewer are too alike to make an interval of
+LEAST = 3  # groups; a rank correlation of two is 1 or -1, whatever they are
+RESAMPLED_FROM = 8  # groups; resamples of fewer are too alike to make an interval of
 ORDERS = math.factorial(8)  # of y that p is over: all of them up to eight backbones, else drawn
 SIMULATED, GRID = 3000, 61  # data sets for each of so many true correlations
+DIGITS = 10  # of a mean: what is equal stays so, in whatever order it was summed
 SAME = 1e-9  # statistics of other sums are equal, though not to the last bit
 
 
@@ -28,6 +30,7 @@ class Correlation:
 
     Attributes:
         value: in [-1, 1].
+        count: of the groups.
         over_backbones: 95 % interval of what it would be over all backbones of which these are
             a sample, each measured with as many runs.
         method: how that was found: `bootstrap` or `simulation`.
@@ -38,6 +41,7 @@ class Correlation:
     """
 
     value: float
+    count: int
     over_backbones: Interval
     method: str
     over_runs: Interval | None
@@ -70,26 +74,39 @@ STATISTICS: dict[str, tuple[Callable[[NDArray, NDArray], NDArray],
 
 
 def correlate(x: Sequence[float], runs: Sequence[Sequence[float]], name: str,
-              resamples: int = 2000) -> Correlation | None:
+              resamples: int = 2000, groups: Sequence[Hashable] | None = None
+              ) -> Correlation | None:
     """Correlate the ranks of x with those of the runs' means; the same draws at every call.
 
     Args:
         x: (K,) a number a backbone.
         runs: K times the values of a backbone's runs, one at least.
         name: of `STATISTICS`.
-        resamples: of the backbones, and of the runs.
+        resamples: of the groups, and of the runs.
+        groups: (K,) which backbones count as one, by their means; by default none do.
 
     Returns:
-        None where it is undefined: fewer than three backbones, or x or the means are constant.
+        None where it is undefined: fewer than three groups, or x or the means are constant.
     """
-    given, means = np.asarray(x, float), np.array([np.mean(values) for values in runs])
-    if len(given) < LEAST or np.ptp(given) == 0 or np.ptp(means) == 0:
+    groups = range(len(x)) if groups is None else groups
+    if len(set(groups)) < LEAST:
+        return None
+    shares = averaging(groups)
+    given = (shares @ np.asarray(x, float)).round(DIGITS)
+    means = (shares @ np.array([np.mean(values) for values in runs])).round(DIGITS)
+    if np.ptp(given) == 0 or np.ptp(means) == 0:
         return None
     rng = np.random.default_rng(0)
     between, method = over_backbones(given, means, name, resamples, rng)
     p, exact = permutation_p(given, means, name)
-    return Correlation(between.value, between, method,
-                       over_runs(given, runs, name, resamples, rng), p, exact)
+    return Correlation(between.value, len(given), between, method,
+                       over_runs(given, runs, name, resamples, rng, shares), p, exact)
+
+
+def averaging(groups: Sequence[Hashable]) -> NDArray:
+    """(G, K) weights that turn a number a backbone into the mean of each group, by first member."""
+    members = np.array([[one == group for one in groups] for group in dict.fromkeys(groups)], float)
+    return members / members.sum(1, keepdims=True)
 
 
 def over_backbones(x: NDArray, means: NDArray, name: str, resamples: int,
@@ -119,12 +136,12 @@ def over_backbones(x: NDArray, means: NDArray, name: str, resamples: int,
 
 
 def over_runs(x: NDArray, runs: Sequence[Sequence[float]], name: str, resamples: int,
-              rng: np.random.Generator) -> Interval | None:
+              rng: np.random.Generator, shares: NDArray | None = None) -> Interval | None:
     """Interval of a correlation over other runs: their means are those seen, and noise.
 
     A run's deviation from its backbone's mean is drawn from those of all backbones, which share
     a protocol: two or three runs of one would not show how far runs lie apart. None where no
-    backbone has two runs.
+    backbone has two runs. With `averaging`'s shares x is a number a group.
     """
     apart = [math.sqrt(len(values) / (len(values) - 1)) * (np.asarray(values) - np.mean(values))
              for values in runs if len(values) > 1]
@@ -133,8 +150,8 @@ def over_runs(x: NDArray, runs: Sequence[Sequence[float]], name: str, resamples:
     pool, means = np.concatenate(apart), [float(np.mean(values)) for values in runs]
     again = np.stack([mean + rng.choice(pool, (resamples, len(values))).mean(1)
                       for mean, values in zip(means, runs, strict=True)], 1)
-    statistic, _ = STATISTICS[name]
-    return _middle(float(statistic(x, np.array(means))), statistic(x, again))
+    statistic, shares = STATISTICS[name][0], np.eye(len(runs)) if shares is None else shares
+    return _middle(float(statistic(x, shares @ np.array(means))), statistic(x, again @ shares.T))
 
 
 def permutation_p(x: NDArray, y: NDArray, name: str) -> tuple[float, bool]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from refaug_det.comparison.transfer import LEAST, RESAMPLED_FROM
+from refaug_det.comparison.transfer import DIGITS, LEAST, RESAMPLED_FROM
 from refaug_det.tables import MISSING, Table, visible
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-ALPHA = 0.05
-FEW = 6  # backbones; with fewer, p has little room
+FEW = 6  # points; with fewer, p has little room
 IN_CELLS = 12  # backbones; with more, a heat map has no room for numbers
-CAPTION = ('Left: a point a backbone, numbered by its rank; the vertical bar is the 95 % interval '
-           'of its mean over runs, the horizontal one the standard deviation over stage 1 runs of '
-           'the same config, crosses are single runs. Right: the chance of each rank in percent '
-           'when every backbone is run once.')
+CAPTION = ('Left: a point a backbone, numbered by its rank, or the mean of those that differ in '
+           'the seed of stage 1 alone; the vertical bar is the 95 % interval of its mean over '
+           'runs, or over these seeds, the horizontal one the standard deviation over stage 1 '
+           'runs of the same config, crosses are single runs, or seeds. Right: the chance of each '
+           'rank in percent when every backbone is run once.')
 
 
 def tables(found: dict[str, Any]) -> tuple[Table, Table, Table]:
@@ -32,6 +32,12 @@ def tables(found: dict[str, Any]) -> tuple[Table, Table, Table]:
     return _points(found), _correlations(found), _ranks(found)
 
 
+def with_words(found: dict[str, Any]) -> tuple[Table, Table, Table]:
+    """The same tables where nothing else says in words what they show."""
+    points, correlations, ranks = tables(found)
+    return points, replace(correlations, notes=(*words(found), *correlations.notes)), ranks
+
+
 def show(shown: tuple[Table, ...], console: Console) -> None:
     """Print them, with a line between two."""
     for number, table in enumerate(shown):
@@ -41,28 +47,41 @@ def show(shown: tuple[Table, ...], console: Console) -> None:
 
 def words(found: dict[str, Any]) -> list[str]:
     """What is shown and what is not, a sentence each."""
-    x, y, count = found['classification_metric'], found['metric'], len(found['points'])
-    first = found['correlations'][0]
+    x, y, first = found['classification_metric'], found['metric'], found['correlations'][0]
     if first is None:
-        which = next((name for name, key in ((x, 'accuracy'), (y, 'mean'))
-                      if len({one[key] for one in found['points']}) == 1), None)
-        said = [f'No rank correlation is defined: all {count} backbones have the same {which}.'
-                if which and count >= LEAST else
-                f'No rank correlation: {x} and {y} are known of {count} backbones.']
-    else:
-        low, high = first['over_backbones']
-        if low <= 0 <= high or first['p'] >= ALPHA:
-            start = f'It is not shown that {x} says which backbone has the higher {y}'
-        else:
-            start = f'A backbone with a higher {x} tends to have a ' \
-                    f'{"higher" if first["value"] > 0 else "lower"} {y}'
-        said = [f'{start}: over {count} backbones, {first["name"]} is {first["value"]:+.2f} '
-                f'[{low:+.2f}, {high:+.2f}], p = {first["p"]:.3f}.']
-        if first['over_runs']:
-            low, high = first['over_runs']
-            said.append(f'For these very backbones, other runs would put it between {low:+.2f} and '
-                        f'{high:+.2f}.')
+        which = next((name for name, key in ((x, 'accuracy'), (y, 'mean')) if len(
+            {round(one[key], DIGITS) for one in found['groups']}) == 1), None)
+        said = [f'No rank correlation is defined: all {_over(found)} have the same {which}.'
+                if which and len(found['groups']) >= LEAST else
+                f'No rank correlation: {x} and {y} are known of {_over(found)}.']
+        return said + _luck(found)
+    start = (f'A backbone with a higher {x} tends to have a '
+             f'{"higher" if first["value"] > 0 else "lower"} {y}' if found['shown'] else
+             f'It is not shown that {x} says which backbone has the higher {y}')
+    said = [f'{start}: over {_over(found)}, {_in_short(first)}.']
+    if found['recipes'] < len(found['groups']):
+        one = found['over_recipes']
+        told = f'{_in_short(one)}.' if one else 'it is not defined.'
+        said.append(f'Weights of one recipe before and after its switch are not independent: with '
+                    f'a point a recipe, {found["recipes"]} of them, {told} Only what both show '
+                    'counts.')
+    if first['over_runs']:
+        low, high = first['over_runs']
+        said.append(f'For these very backbones, other runs would put it between {low:+.2f} and '
+                    f'{high:+.2f}.')
     return said + _luck(found)
+
+
+def _over(found: dict[str, Any]) -> str:
+    backbones, groups = len(found['points']), len(found['groups'])
+    return f'{backbones} backbones' if groups == backbones else (
+        f'{groups} points ({backbones} backbones; those that differ in the seed of stage 1 alone '
+        'are one point)')
+
+
+def _in_short(one: dict[str, Any]) -> str:
+    low, high = one['over_backbones']
+    return f'{one["name"]} is {one["value"]:+.2f} [{low:+.2f}, {high:+.2f}], p = {one["p"]:.3f}'
 
 
 def alt(found: dict[str, Any]) -> str:
@@ -111,35 +130,36 @@ def _points_notes(found: dict[str, Any]) -> list[str]:
     if len({one['source'] == 'the file' for one in points}) > 1:
         notes.append('Some accuracies come from the file, some from runs: are they of one test '
                      'set?')
-    shared = [run for run, n in Counter(one['run'] for one in points if one['run']).items()
-              if n > 1]
-    if shared:
-        count = sum(one['run'] in shared for one in points)
-        notes.append(f'{count} backbones share a stage 1 run with another: they are less than '
-                     f'{count} independent points, as the interval over backbones takes them.')
+    if seeds := [one for one in found['groups'] if len(one['backbones']) > 1]:
+        notes.append('One point, as they differ in the seed of stage 1 alone: ' + '; '.join(
+            f'{", ".join(one["backbones"])} (means {one["accuracy"]:.4g} and {one["mean"]:.2f})'
+            for one in seeds) + '.')
     return notes
 
 
 def _correlations(found: dict[str, Any]) -> Table:
-    known = [one for one in found['correlations'] if one]
-    rows = tuple((one['name'], f'{one["value"]:+.2f}', _ends(one['over_backbones'], '+.2f'),
-                  _ends(one['over_runs'], '+.2f'),
-                  f'{one["p"]:.3f}' if one['p'] >= 0.001 else '< 0.001') for one in known)
-    notes = list(words(found))
+    known, recipes = [one for one in found['correlations'] if one], found['over_recipes']
+    listed = [*known, *([dict(recipes, name=f'{recipes["name"]}, a point a recipe')]
+                        if recipes else [])]
+    rows = tuple((one['name'], str(one['count']), f'{one["value"]:+.2f}',
+                  _ends(one['over_backbones'], '+.2f'), _ends(one['over_runs'], '+.2f'),
+                  f'{one["p"]:.3f}' if one['p'] >= 0.001 else '< 0.001') for one in listed)
+    notes = []
     if known:
         method = ('by simulation of two normal numbers, as a bootstrap of fewer than '
                   f'{RESAMPLED_FROM}, or of a perfect order, does not cover'
-                  if known[0]['method'] == 'simulation' else 'by bootstrap of the backbones')
+                  if known[0]['method'] == 'simulation' else 'by bootstrap of the points')
         notes.append(f'Over backbones: what other backbones of the kind would give, {method}. Over '
                      'runs: what other runs of these would give, by bootstrap. p: over '
-                     f'{"all" if known[0]["exact"] else "drawn"} orders of the backbones.')
-    count = len(found['points'])
+                     f'{"all" if known[0]["exact"] else "drawn"} orders of the n points.')
+    count = found['recipes']
     if LEAST <= count < FEW:
-        notes.append(f'With {count} backbones p is never below {2 / math.factorial(count):.3f}, '
-                     'however well the orders agree: few backbones show little.')
+        which = 'points' if count == len(found['groups']) else 'recipes'
+        notes.append(f'With {count} {which} p is never below {2 / math.factorial(count):.3f}, '
+                     f'however well the orders agree: few {which} show little.')
     return Table(f'Does the order by {found["classification_metric"]} predict that by '
                  f'{found["metric"]}?',
-                 ('rank correlation', 'value', '95 % over backbones', '95 % over runs', 'p'),
+                 ('rank correlation', 'n', 'value', '95 % over backbones', '95 % over runs', 'p'),
                  rows, tuple(notes))
 
 
@@ -176,16 +196,18 @@ def _luck(found: dict[str, Any]) -> list[str]:
 def _scatter(found: dict[str, Any], axes: Axes) -> None:
     from refaug_det.figures import BLUE, GREY
 
-    points = found['points']
+    points = found['groups']
     numbers = {one['backbone']: n for n, one in enumerate(found['ranking']['backbones'], start=1)}
     for one in points:
         ends = one['interval'] or (one['mean'], one['mean'])
         axes.errorbar(one['accuracy'], one['mean'], xerr=one['accuracy_sd'],
                       yerr=[[one['mean'] - ends[0]], [ends[1] - one['mean']]], marker='o',
                       color=BLUE, ecolor=GREY, elinewidth=1, capsize=2.5)
-        axes.plot([one['accuracy']] * len(one['values']), one['values'], 'x', color=GREY,
-                  markersize=3.5)
-        axes.annotate(str(numbers[one['backbone']]), (one['accuracy'], one['mean']), fontsize=8,
+        at = one['accuracies'] if len(one['accuracies']) > 1 else (
+            one['accuracies'] * len(one['values']))
+        axes.plot(at, one['values'], 'x', color=GREY, markersize=3.5)
+        named = ', '.join(str(numbers[name]) for name in one['backbones'])
+        axes.annotate(named, (one['accuracy'], one['mean']), fontsize=8,
                       xytext=(5, 4), textcoords='offset points')
     # the interval of two runs can be twenty times their distance: it may leave the picture
     values = [value for one in points for value in one['values']]

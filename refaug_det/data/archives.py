@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 from refaug_det.errors import UserError
-from refaug_det.runs.files import TEMPORARY_SUFFIX
+from refaug_det.runs.files import TEMPORARY_SUFFIX, name_if_full
 
 TIMEOUT_S = 30  # without one, a network that swallows packets holds a download for minutes
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
@@ -88,7 +88,18 @@ def aside(target: Path) -> Iterator[Path]:
 
 def beside(target: Path) -> Path:
     """The temporary name of `target`."""
+    target = target.absolute()  # else `.` has no name
     return target.with_name(f'.{target.name}{TEMPORARY_SUFFIX}')
+
+
+def sweep(root: Path) -> None:
+    """Remove what killed runs left beside data that is in place, in a folder or beside it.
+
+    What lies there without its target is kept: ImageNet's extraction goes on in it.
+    """
+    for left in [*root.glob(f'.*{TEMPORARY_SUFFIX}'), beside(root)]:
+        if left.with_name(left.name[1:].removesuffix(TEMPORARY_SUFFIX)).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def extract(archive: Path, folder: Path) -> int:
@@ -97,11 +108,13 @@ def extract(archive: Path, folder: Path) -> int:
     Raises:
         UserError: it is damaged, or a member is no plain file or would lie outside `folder`.
     """
-    with readable(archive):
+    folder.mkdir(parents=True, exist_ok=True)
+    with readable(archive, folder):
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
                 return extract_tar(tar, folder, archive)
         with zipfile.ZipFile(archive) as packed:
+            refuse_larger(sum(info.file_size for info in packed.infolist()), folder, archive)
             for info in packed.infolist():
                 link = stat.S_ISLNK(info.external_attr >> 16)
                 refuse_escape(info.filename, not link, folder, archive)
@@ -116,9 +129,25 @@ def extract_tar(tar: tarfile.TarFile, folder: Path, where: object) -> int:
     count = 0
     for member in tar:
         refuse_escape(member.name, member.isfile() or member.isdir(), folder, where)
+        refuse_larger(member.size, folder, where)
         tar.extract(member, folder)
         count += member.isfile()
+    # tarfile takes one that is cut off between two members for whole: its end is a block of zeros
+    if tar.fileobj is not None and tar.fileobj.tell() < tar.offset + tarfile.BLOCKSIZE:
+        raise EOFError('the end of the archive is missing')
     return count
+
+
+def refuse_larger(size: int, folder: Path, where: object) -> None:
+    """Refuse what would fill the disk.
+
+    Raises:
+        UserError: `size` bytes are more than are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(f'the archive unpacks to {size:,} bytes, {free:,} are free', where,
+                        'free space, if that is its size')
 
 
 def refuse_escape(name: str, plain: bool, folder: Path, where: object) -> None:
@@ -137,13 +166,19 @@ def refuse_escape(name: str, plain: bool, folder: Path, where: object) -> None:
 
 
 @contextmanager
-def readable(archive: object) -> Iterator[None]:
-    """Turns what a damaged archive or a full disk raises into a `UserError`."""
+def readable(archive: object, folder: Path | None = None) -> Iterator[None]:
+    """Turns what a damaged archive or a full disk raises into a `UserError`.
+
+    Args:
+        folder: where it is extracted, whose disk may be full.
+    """
     try:
         yield
     except _DAMAGED as error:
         raise UserError(f'the archive is damaged or breaks off ({str(error)[:200]})', archive,
                         'get it again; it is a tar or zip archive') from None
     except OSError as error:
+        if folder is not None:
+            name_if_full(error, folder)
         raise UserError(f'cannot extract the archive: {error.strerror or error}',
                         error.filename or archive, 'free space, or mend the permissions') from None

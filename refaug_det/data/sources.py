@@ -112,7 +112,8 @@ class Source(Protocol):
         """Look for all that is wrong below `root`; `quick` does not decode the images."""
 
     # and, where the layout of a folder tells what it is:
-    # def recognises(self, root: Path) -> bool: whether this data set seems to lie in `root`
+    # def recognises(self, root: Path) -> bool: whether this data set seems to lie in `root`;
+    # where only its name tells which it is, `lies_in`, the same question, for refaug-det doctor
 
 
 def names() -> list[str]:

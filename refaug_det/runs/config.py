@@ -42,6 +42,12 @@ _TOP_LEVEL = _VARIABLES | (set(inspect.signature(Runner.__init__).parameters) - 
 _UNREAD = re.compile(r'''(?m)^/.*$|[fF]?("""|\'\'\')[\s\S]*?\1|[fF]?("|')(?:\\.|[^\\\n])*?\2|#.*''')
 # Built by factories of mmcv and mmengine, which take keys of their own out first.
 _FACTORY_MADE = re.compile(r'\w*(norm|conv|act|upsample|init)_cfg|nms|dcn|plugins')
+# Where a type stands -> its registry; elsewhere an unknown one fails by name when it is built.
+_KINDS = {'model': MODELS, r'\w+_dataloader\.dataset': DATASETS,
+          r'\w+_dataloader\.(batch_)?sampler': DATA_SAMPLERS, '(train|val|test)_cfg': LOOPS,
+          r'\w+_evaluator(\.\d+)?': METRICS, 'optim_wrapper': OPTIM_WRAPPERS,
+          r'optim_wrapper\.optimizer': OPTIMIZERS, r'param_scheduler(\.\d+)?': PARAM_SCHEDULERS,
+          r'(default|custom)_hooks\.\w+': HOOKS}
 # Taken out before the constructor is called: by registries, Runner, optim wrappers and DETR.
 _TAKEN_OUT = {'type', '_scope_', 'priority', 'convert_to_iter_based', 'paramwise_cfg',
               'constructor', 'bg_cls_weight'}
@@ -66,15 +72,22 @@ def load(path: Path | str, options: dict[str, Any] | None = None) -> Config:
         raise UserError('no such config file', path,
                         f'did you mean {path.parent / near[0]}?' if near else
                         'see configs/cls and configs/det')
+    if path.suffix not in ('.py', '.json'):  # tags of YAML can call any function
+        raise UserError('a config is a .py or a .json file', path, 'name another one')
     try:
         cfg = Config.fromfile(str(path))
-        if options:
-            cfg.merge_from_dict(options)
     except UserError:
         raise
-    except Exception as error:  # a config is code: anything can go wrong in it
+    except (Exception, SystemExit) as error:  # a config is code: anything can go wrong in it
         raise UserError(f'{type(error).__name__}: {str(error)[:300]}', path,
-                        'mend the config, or the --cfg-options') from None
+                        'mend the config') from None
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:
+        raise UserError(f'an option does not fit the config: {type(error).__name__}: '
+                        f'{str(error)[:200]}', f'{path}, --cfg-options {" ".join(options or ())}',
+                        'mend the option: refaug-det and mmengine write a list\'s items as '
+                        'key.0, key.1') from None
     return cfg
 
 
@@ -164,10 +177,16 @@ def _names_read(text: str) -> set[str]:
 
 def _check_arguments(node: dict, path: str, scope: str, where: object) -> None:
     known: set[str] = set()
+    here: dict[int, set[str]] = {}  # registry -> names in it
     found = False
     for root in _REGISTRIES:
         with root.switch_scope_and_registry(node.get('_scope_') or scope) as registry:
-            cls = registry.get(node['type'])
+            try:
+                cls = registry.get(node['type'])
+            except (ImportError, RuntimeError):  # a dotted name whose module is not there
+                cls = None
+            if cls is None:
+                here[id(root)] = {*registry.module_dict, *root.module_dict}
         if cls is None:
             continue
         names = _arguments(cls)
@@ -175,10 +194,21 @@ def _check_arguments(node: dict, path: str, scope: str, where: object) -> None:
             return
         found, known = True, known | names
     if not found:
-        return  # built outside these registries; it fails by name when it is built
+        _refuse_unknown_type(node['type'], path, here, where)
+        return
     for key in node:
         if key not in _TAKEN_OUT:
             _require(key, known, f'{path}.{key}', where)
+
+
+def _refuse_unknown_type(name: str, path: str, here: dict[int, set[str]], where: object) -> None:
+    """Where the place of a type says what it has to be, and there is none of that name."""
+    for pattern, registry in _KINDS.items():
+        if re.fullmatch(pattern, path):
+            near = difflib.get_close_matches(name, sorted(here[id(registry)]), 1, 0.5)
+            raise UserError(f'no {registry.name} is called {name!r}', f'{path}.type, {where}',
+                            f'did you mean {near[0]!r}?' if near else
+                            'mend the name, or import its module with custom_imports')
 
 
 def _arguments(cls: Any) -> set[str] | None:
@@ -205,7 +235,7 @@ def _arguments(cls: Any) -> set[str] | None:
 def _require(key: str, known: set[str], path: str, where: object) -> None:
     if key in known:
         return
-    near = difflib.get_close_matches(key, sorted(known), 1, 0.5)
+    near = difflib.get_close_matches(str(key), sorted(known), 1, 0.5)
     raise UserError(f'unknown config key {path!r}', where,
                     f'did you mean {near[0]!r}?' if near else
                     f'known here: {", ".join(sorted(known))[:160]}')

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from refaug_det.errors import UserError
@@ -13,9 +12,10 @@ from refaug_det.runs import config as configs
 from refaug_det.runs import files, history, locks, processes, records, signals
 
 RESOLVED = 'config.json'
-_OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', 'detections.npz', records.FILE_NAME,
+_OWN_FILES = ('iter_*.pth', 'weights_*.safetensors', 'detections.npz',
               history.FILE_NAME, RESOLVED, 'risks.json', 'risk.*', 'curves.*', 'spectrum.*',
-              'surface.*', 'surface_lines.*')  # from 'risks.json' on: what analyses left
+              'surface.*', 'surface_lines.*',  # from 'risks.json' on: what analyses left
+              records.FILE_NAME)  # last: while any is left, the directory counts as used
 
 
 def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
@@ -35,13 +35,15 @@ def claim(work_dir: Path, resolved: dict, record: records.RunRecord, *,
         raise UserError(f'cannot make the run directory ({error.strerror})', work_dir,
                         'choose another --work-dir') from None
     locks.refuse_if_held(work_dir)
-    if (work_dir / records.FILE_NAME).is_file():
+    if (work_dir / records.FILE_NAME).exists():
         if resume:
+            history.read(work_dir)  # while nothing is changed yet
             earlier = records.read(work_dir)
             record.id, record.started = earlier.id, earlier.started
             record.wall_time_s = (earlier.wall_time_s or 0) + _unrecorded(work_dir, earlier)
             if stored.is_file():
-                _refuse_changes(json.loads(stored.read_text(encoding='utf-8')), resolved, work_dir)
+                before = files.read_json(stored, 'the config of the run to resume', dict)
+                _refuse_changes(before, resolved, work_dir)
         elif overwrite:
             for pattern in _OWN_FILES:
                 for path in work_dir.glob(pattern):
@@ -74,14 +76,19 @@ def _recorded(work_dir: Path, record: records.RunRecord) -> Iterator[None]:
             yield
         record.status = 'done'
     except BaseException as error:
+        files.name_if_full(error, work_dir)  # mmengine's own files do not say which they are
         record.status = 'interrupted' if isinstance(error, KeyboardInterrupt) else 'failed'
         record.error = f'{type(error).__name__}: {str(error)[:500]}'
+        with suppress(OSError):  # on a full disk what ended the run is said, not this
+            _end(record, work_dir, before + time.monotonic() - begun)
         raise
-    finally:
-        record.ended, record.wall_time_s = records.now(), round(
-            before + time.monotonic() - begun, 1)
-        if processes.is_first():
-            record.write(work_dir)
+    _end(record, work_dir, before + time.monotonic() - begun)
+
+
+def _end(record: records.RunRecord, work_dir: Path, seconds: float) -> None:
+    record.ended, record.wall_time_s = records.now(), round(seconds, 1)
+    if processes.is_first():
+        record.write(work_dir)
 
 
 def _unrecorded(work_dir: Path, earlier: records.RunRecord) -> float:

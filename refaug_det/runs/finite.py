@@ -1,4 +1,8 @@
-"""A loss that is not finite ends the run before the update: no such number reaches a weight."""
+"""A loss that is not finite ends the run before the update: no such number reaches a weight.
+
+A weight can become infinite where the loss is not: no epoch and no checkpoint
+(`checkpoints.save`) ends with one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import torch
 from mmengine.hooks import Hook
 
 from refaug_det.errors import UserError
-from refaug_det.runs.checkpoints import unwrapped
+from refaug_det.runs.checkpoints import refuse_not_finite, unwrapped
 
 IDS_SHOWN = 4
 
@@ -19,10 +23,11 @@ class FiniteLossHook(Hook):
     The runner registers it; it changes nothing while losses are finite.
 
     Raises:
-        UserError: with the iteration, the parts of the loss, and the images.
+        UserError: with the iteration, the parts of the loss, and the images; or
+            with a weight that is not finite at the end of an epoch.
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'VERY_HIGH'  # at an epoch's end, before anything of it is kept
 
     def before_train(self, runner: Any) -> None:
         model: Any = unwrapped(runner.model)
@@ -42,6 +47,9 @@ class FiniteLossHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         self.ids = _ids(data_batch or {})
+
+    def after_train_epoch(self, runner: Any) -> None:
+        refuse_not_finite(runner, runner.iter)
 
     def close(self) -> None:
         """Give the model's own function back; the runner calls this however training ends."""

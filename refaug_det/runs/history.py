@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from refaug_det.errors import UserError
 from refaug_det.runs import files
 
 FILE_NAME = 'history.json'
@@ -18,9 +18,20 @@ _TRAINING = ('epoch', 'iteration', 'phase', 'lr', 'loss', 'augmented_share')
 
 
 def read(run_dir: Path | str) -> list[dict[str, Any]]:
-    """One dict an epoch: `epoch` (from 1), `phase`, `lr`, `loss`, then test metrics."""
+    """One dict an epoch: `epoch` (from 1), `phase`, `lr`, `loss`, then test metrics.
+
+    Raises:
+        UserError: the file is no such list.
+    """
     path = Path(run_dir) / FILE_NAME
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []
+    rows = files.read_json(path, 'the history', list) if path.is_file() else []
+    for row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get('epoch'), int) or not all(
+                value is None or isinstance(value, (int, float)) for key, value in row.items()
+                if key != 'phase'):
+            raise UserError(f'the history cannot be read: a row is no epoch: {str(row)[:80]}', path,
+                            'restore the file or run the job again')
+    return rows
 
 
 def row(run_dir: Path | str, epoch: int) -> dict[str, Any]:

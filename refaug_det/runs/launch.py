@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import build_functions
 
 from refaug_det.errors import ArgumentParser, UserError
 from refaug_det.runs import (
@@ -36,6 +38,8 @@ class _Options(DictAction):
                  values: Any, option_string: str | None = None) -> None:
         try:
             super().__call__(parser, namespace, values, option_string)
+            if not all(map(str.strip, '.'.join(getattr(namespace, self.dest)).split('.'))):
+                raise ValueError('an empty key')
         except (ValueError, AssertionError):
             raise argparse.ArgumentError(self, f'not KEY=VALUE: {" ".join(values)}') from None
 
@@ -87,6 +91,7 @@ def load(args: argparse.Namespace) -> Config:
         raise UserError('load_from loads what fits, and runs what a file asks for', 'load_from',
                         'tools/refine.py --checkpoint FILE, or --backbone NAME')
     ranges.check(cfg)
+    processes.refuse_without(args.launcher)
     cfg.launcher, cfg.resume = args.launcher, args.resume
     cfg.randomness = dict(seed=args.seed)
     if args.amp:
@@ -138,12 +143,26 @@ def build(cfg: Config, record: records.RunRecord) -> Any:
     try:
         runner = RefAugRunner.from_cfg(cfg)
         runner.build_rest()
-    except (AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError,
-            ValueError) as error:
-        raise UserError(f'the config cannot be built: {type(error).__name__}: '
+    except (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError,
+            RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f'the config cannot be built: {_blamed(error)}{type(error).__name__}: '
                         f'{str(error)[:300]}', record.config, 'mend the config') from error
     record.device = environment.device(runner.world_size)
     return runner
+
+
+def _blamed(error: BaseException) -> str:
+    """Of which part of the config an error is, such as `RefAugResNet(depth=19): `."""
+    inner = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)
+             if frame.f_code is build_functions.build_from_cfg.__code__]
+    parts = inner[-1].get('args') if inner else None
+    if not isinstance(parts, dict):
+        return ''
+    plain = (bool, int, float, str)
+    given = ', '.join(f'{key}={value!r:.60}' for key, value in parts.items()
+                      if isinstance(value, plain) or (isinstance(value, (list, tuple)) and all(
+                          isinstance(item, plain) for item in value)))
+    return f'{getattr(inner[-1].get("obj_cls"), "__name__", "a part")}({given[:200]}): '
 
 
 def _notes(cfg: Config, world_size: int) -> list[str]:

@@ -82,6 +82,27 @@ def held(work_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Wait until no other process is in this; gives whether the file system can tell.
+
+    Args:
+        folder: is there; its own handle is locked, so that no file is left in it.
+    """
+    if fcntl is None:
+        yield False
+        return
+    descriptor, locked = os.open(folder, os.O_RDONLY), True
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, or without those of folders
+            locked = False
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
 def environment_of(work_dir: Path) -> dict[str, str]:
     """What tells a child that it was given the lock of this run directory."""
     return {VARIABLE: str((work_dir / FILE_NAME).resolve())}

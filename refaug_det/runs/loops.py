@@ -20,6 +20,8 @@ from refaug_det.runs.randomness import (
     seed_from,
 )
 
+_GIVE_WAY = (None, 'DefaultSampler', 'InfiniteSampler', 'RefAugKeyedSampler')
+
 
 def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -> DataLoader:
     """Build a training dataloader whose every draw is keyed on (seed, epoch, index).
@@ -30,13 +32,20 @@ def keyed_dataloader(cfg: dict, seed: int, rank: int = 0, world_size: int = 1) -
             grouping by aspect ratio) is kept, fed by the keyed sampler.
         seed: seed of the run.
         rank, world_size: this process among all.
+
+    Raises:
+        UserError: a sampler that does more than shuffle.
     """
     cfg = without_idle_options(cfg)
     dataset = DATASETS.build(cfg.pop('dataset'))
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     keyed = KeyedDataset(dataset, seed)
-    shuffle = (cfg.pop('sampler', None) or {}).get('shuffle', True)
+    given = cfg.pop('sampler', None) or {}
+    if given.get('type') not in _GIVE_WAY:
+        raise UserError(f'{given["type"]} would be ignored: samples are drawn by the keyed sampler',
+                        'train_dataloader.sampler', 'leave it out, or use DefaultSampler')
+    shuffle = given.get('shuffle', True)
     sampler = RefAugKeyedSampler(keyed, seed, shuffle, rank, world_size)
     batch_size, drop_last = cfg.pop('batch_size'), cfg.pop('drop_last', False)
     grouping = cfg.pop('batch_sampler', None)

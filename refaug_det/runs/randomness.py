@@ -75,6 +75,18 @@ class KeyedDataset(Dataset):
         seed_from(self.seed, 'sample', epoch, index)
         return self.dataset[index]
 
+    def __getitems__(self, sample_keys: list[SampleKey]) -> list[Any]:
+        """The samples of a batch, as torch asks for them: on one thread, as in workers.
+
+        A mean over an image is divided among the threads, and differs with their number.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return [self[sample_key] for sample_key in sample_keys]
+        finally:
+            torch.set_num_threads(threads)
+
     def get_data_info(self, sample_key: SampleKey) -> dict:
         """For batch samplers that group by aspect ratio (mmdet)."""
         return self.dataset.get_data_info(sample_key[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from refaug_det.runs import files
 
 FILE_NAME = 'run.json'
 SCHEMA = 1
+_KINDS = {'id': str, 'started': str, 'data': dict, 'command': list}  # the rest: `comparison.trials`
 STATUSES = ('running', 'done', 'failed', 'interrupted')
 
 
@@ -80,11 +80,7 @@ def read(path: Path | str) -> RunRecord:
     if not file.is_file():
         raise UserError('no run record here', file,
                         'name a directory that tools/train_*.py wrote')
-    try:
-        value = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f'the run record is not JSON ({error})', file,
-                        'restore the file or run the job again') from None
+    value = files.read_json(file, 'the run record')
     if not isinstance(value, dict) or value.get('schema') != SCHEMA:
         found = value.get('schema') if isinstance(value, dict) else None
         raise UserError(f'run record of schema {found!r}; this version reads {SCHEMA}',
@@ -92,6 +88,7 @@ def read(path: Path | str) -> RunRecord:
     known = {f.name for f in dataclasses.fields(RunRecord)}
     unknown = sorted(set(value) - known)
     missing = [key for key in ('name', 'stage', 'status') if not isinstance(value.get(key), str)]
+    missing += [key for key, kind in _KINDS.items() if not isinstance(value.get(key, kind()), kind)]
     if unknown or missing or value['status'] not in STATUSES:
         wrong = f'unknown {unknown}' if unknown else f'bad or missing {missing or ["status"]}'
         raise UserError(f'malformed run record: {wrong}', file,

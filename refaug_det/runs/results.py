@@ -24,7 +24,7 @@ def read(path: Path | str) -> list[dict[str, Any]]:
     try:
         entries = json.loads(path.read_text(encoding='utf-8'))
         schemas = {entry['schema'] for entry in entries}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise UserError('this is no file of an analysis', path, 'remove it, and analyse again'
                         ) from None
     if schemas - {SCHEMA}:

@@ -8,9 +8,11 @@ readable checkpoint of the run directory, and names that no two runs share.
 from __future__ import annotations
 
 import logging
+import sys
 import uuid
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,6 +53,8 @@ class RefAugRunner(Runner):
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(max(handler.level, logging.WARNING))
+            else:
+                handler.handleError = partial(_say_once, [])  # type: ignore[method-assign]
         return logger
 
     @staticmethod
@@ -135,3 +139,9 @@ class RefAugRunner(Runner):
     def dump_config(self) -> None:
         """Nothing: `launch` writes the resolved config once, atomically."""
 
+
+def _say_once(said: list[BaseException | None], line: logging.LogRecord) -> None:
+    """In place of a traceback for each line that a full disk keeps from the log file."""
+    if not said:
+        said.append(sys.exc_info()[1])
+        print(f'the log file cannot be written: {said[0]}')

@@ -1,6 +1,10 @@
-"""The proof of refinement: what reached the network, image by image, in every epoch."""
+"""The proof of refinement: what reached the network, image by image, in every epoch.
+
+Figure R5: samples after the switch that are augmented, and pairs of epochs that draw alike.
+"""
 
 import shutil
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -53,6 +57,14 @@ def assert_switched(recorder, files, refined=REFINED):
     assert not mixed or sum(mixed) > len(mixed) / 2  # a permutation may be the identity
 
 
+def counted(tally, recorder, files, refined=REFINED):
+    """Count the samples after the switch, then claim the whole."""
+    proofs = [good and not flag for batch in recorder.of(*refined)
+              for good, flag in zip(clean(batch, files), batch.flags, strict=True)]
+    tally(proofs.count(False), len(proofs))
+    assert_switched(recorder, files, refined)
+
+
 def stream(recorder, *epochs):
     return [(batch.inputs, batch.targets, batch.raw) for batch in recorder.of(*epochs)]
 
@@ -91,19 +103,22 @@ def test_phases_are_a_function_of_the_epoch():
     assert [phases.strength(epoch) for epoch in range(5)] == [1, 1, 1, 0, 0]
 
 
-def test_switch_reaches_every_worker(observe, files):
-    runs = {}
+@pytest.mark.figure('R5')
+def test_switch_reaches_every_worker(observe, files, full, tally):
+    runs, epochs = {}, range(12 if full else 4)
     for workers, persistent in WORKERS:
-        runner, recorder = observe(f'{workers}{persistent}', workers=workers, persistent=persistent)
-        assert [batch.epoch for batch in recorder.seen] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
-        assert_switched(recorder, files)
-        runs[workers, persistent] = (stream(recorder, 0, 1, 2, 3), weights_of(runner))
+        runner, recorder = observe(f'{workers}{persistent}', workers=workers, persistent=persistent,
+                                   epochs=len(epochs), refine=len(epochs) - T1)
+        assert [batch.epoch for batch in recorder.seen] == [e for e in epochs for _ in range(3)]
+        counted(tally, recorder, files, epochs[T1:])
+        runs[workers, persistent] = (stream(recorder, *epochs), weights_of(runner))
     first = runs.pop(WORKERS[0])
     for other in runs.values():
         assert same(other[0], first[0])
         assert equal_weights(other[1], first[1])
 
 
+@pytest.mark.figure('R5')
 @pytest.mark.parametrize('persistent', [False, True])
 def test_without_the_hook_the_last_epochs_are_augmented(observe, files, persistent):
     _, recorder = observe(refine=None, workers=2 * persistent, persistent=persistent)
@@ -112,18 +127,20 @@ def test_without_the_hook_the_last_epochs_are_augmented(observe, files, persiste
         assert_switched(recorder, files)
 
 
+@pytest.mark.figure('R5')
 @pytest.mark.parametrize('kind', ['repeat', 'concat', 'nested'])
 @pytest.mark.parametrize(('workers', 'persistent'), [WORKERS[0], WORKERS[2]])
-def test_switch_reaches_wrapped_data_sets(observe, files, kind, workers, persistent):
+def test_switch_reaches_wrapped_data_sets(observe, files, kind, workers, persistent, full, tally):
     repeat = dict(type='RepeatDataset', times=2, dataset=observe.folder())
     dataset = {
         'repeat': repeat,
         'concat': dict(type='ConcatDataset', datasets=[observe.folder(), observe.folder('more')]),
         'nested': dict(type='ConcatDataset', datasets=[repeat, observe.folder('more')])}[kind]
-    _, recorder = observe(dataset=dataset, epochs=3, refine=1, workers=workers,
-                          persistent=persistent)
-    assert len(recorder.seen) == 3 * (9 if kind == 'nested' else 6)
-    assert_switched(recorder, files, refined=(2,))
+    refined = range(2, 7 if full else 3)
+    _, recorder = observe(dataset=dataset, epochs=refined.stop, refine=len(refined),
+                          workers=workers, persistent=persistent)
+    assert len(recorder.seen) == refined.stop * (9 if kind == 'nested' else 6)
+    counted(tally, recorder, files, refined)
 
 
 def test_repeated_images_are_drawn_anew(observe):
@@ -138,9 +155,14 @@ def images_of(recorder, epoch):
     return sorted(image.tobytes() for batch in recorder.of(epoch) for image in batch.raw.numpy())
 
 
-def test_two_epochs_draw_differently(observe, monkeypatch):
-    _, recorder = observe(epochs=2, refine=0)
-    assert not set(images_of(recorder, 0)) & set(images_of(recorder, 1))
+@pytest.mark.figure('R5')
+def test_two_epochs_draw_differently(observe, monkeypatch, full, tally):
+    epochs = range(10 if full else 2)
+    _, recorder = observe(epochs=len(epochs), refine=0)
+    alike = [bool(set(images_of(recorder, a)) & set(images_of(recorder, b)))
+             for a, b in combinations(epochs, 2)]
+    tally(sum(alike), len(alike))
+    assert not any(alike)
 
     keyed = randomness.seed_from  # negative control: randomness that forgets the epoch
     monkeypatch.setattr(randomness, 'seed_from', lambda seed, what, epoch, *rest:
@@ -150,14 +172,16 @@ def test_two_epochs_draw_differently(observe, monkeypatch):
 
 
 # three iterations an epoch: inside and after the augmented phase, inside and before its end
+@pytest.mark.figure('R5')
 @pytest.mark.parametrize('iteration', [2, 3, 6, 8, 9])
-def test_resumed_run_goes_on_as_if_nothing_had_been(observe, files, tmp_path, straight, iteration):
+def test_resumed_run_goes_on_as_if_nothing_had_been(observe, files, tmp_path, straight, iteration,
+                                                    tally):
     runner, recorder = straight
     workers = 2 * (iteration % 2)
     again, rest = resumed_from(observe, tmp_path, iteration, workers=workers,
                                persistent=bool(workers))
     assert [batch.iteration for batch in rest.seen] == list(range(iteration, 12))
-    assert_switched(rest, files)
+    counted(tally, rest, files)
     assert same(stream(rest, 0, 1, 2, 3), stream(recorder, 0, 1, 2, 3)[iteration:])
     assert [batch.rate for batch in rest.seen] == [b.rate for b in recorder.seen][iteration:]
     assert equal_weights(weights_of(again), weights_of(runner))

@@ -12,6 +12,7 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 import detection.train  # noqa: F401  (registration; before mmdet)
+from detection import shared_images
 from detection.check import RULES
 from detection.coco_annotations import annotation_faults
 from detection.coco_source import COCOSource, folder
@@ -26,8 +27,8 @@ def coco(tmp_path):
     for number, split in enumerate(('train2017', 'val2017')):
         (root / split).mkdir(parents=True)
         names = [f'{number}{n}.jpg' for n in range(2)]
-        for name in names:
-            Image.new('RGB', (40, 30)).save(root / split / name)
+        for n, name in enumerate(names):
+            Image.new('RGB', (40, 30), (90 * n, 90 * number, 0)).save(root / split / name)
         value = dict(
             images=[dict(id=n, file_name=name, width=40, height=30)
                     for n, name in enumerate(names)],
@@ -114,6 +115,48 @@ def test_a_file_that_is_no_coco(coco, text):
     (coco / FILE).write_text(text)
     assert [each.kind for each in SMALL.check(coco).faults] == ['bad annotation']
     assert annotation_faults(None, 'x')[0].level == 'fatal'
+
+
+def test_test_images_that_are_trained_on_are_noted_whatever_their_names(coco):
+    trained, tested = coco / 'train2017' / '01.jpg', coco / 'val2017' / '10.jpg'
+    shutil.copy(trained, tested)
+    found = SMALL.check(coco, quick=True).faults
+    assert [(each.kind, each.level, each.where) for each in found] == [
+        ('in two lists', 'note', str(coco / FILE.replace('train', 'val')))]
+    assert "that are in train2017 too, under this or another name: 1, such as '10.jpg'" in (
+        found[0].what)
+    tested.write_bytes(tested.read_bytes()[:-1] + b'.')  # of equal size, and another file
+    assert [each.kind for each in SMALL.check(coco, quick=True).faults] == ['breaks off']
+    for path in (trained, tested):  # what cannot be read is told as that alone
+        path.unlink()
+    assert [each.kind for each in SMALL.check(coco, quick=True).faults] == ['no image'] * 2
+
+
+def test_files_are_compared_by_their_bytes_and_read_only_where_their_sizes_are_equal(
+        tmp_path, monkeypatch):
+    long = b'x' * 9000
+    trained = {'0': b'one', '1': b'two', '2': long + b'1', '3': long, '4': b'of its own size'}
+    tested = {'0': b'two', '1': b'six', '2': long + b'2', '3': b'other size', '5': long}
+    folders = []
+    for name, contents in (('trained', trained), ('tested', tested)):
+        (tmp_path / name).mkdir()
+        folders.append([tmp_path / name / key for key in contents])
+        for key, data in contents.items():
+            (tmp_path / name / key).write_bytes(data)
+    opened, whole = [], []
+    before, hashed = Path.open, shared_images.files.sha256_of
+    monkeypatch.setattr(Path, 'open', lambda self, *a: opened.append(self) or before(self, *a))
+    monkeypatch.setattr(shared_images.files, 'sha256_of',
+                        lambda path: whole.append(path) or hashed(path))
+    ours, theirs = folders[1], folders[0]
+    assert shared_images.also_in(ours, theirs) == [ours[0], ours[4]]
+    assert sorted(opened) == sorted([*theirs[:4], *ours[:3], ours[4]])  # no size of its own
+    assert sorted(whole) == sorted([*theirs[1:4], ours[0], ours[2], ours[4]])
+    assert shared_images.also_in(ours[1:4], theirs) == []
+    del opened[:]
+    assert shared_images.also_in(theirs[:2], theirs) == theirs[:2]
+    assert not opened  # one path is one file
+    assert shared_images.also_in([], theirs) == []
 
 
 def test_a_folder_of_your_own_is_told_from_coco_itself(coco, tmp_path):

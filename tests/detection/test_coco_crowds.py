@@ -39,6 +39,8 @@ def world(tmp_path):
                 bbox=[round(v, 2) for v in (*corner, *sides)],
                 area=float(sides.prod() * rng.uniform(0.2, 1))))
     annotations[5]['bbox'][2], annotations[9]['area'] = 0, 0
+    for row in annotations[::4]:
+        row['ignore'] = 1  # which pycocotools overwrites
     path = tmp_path / 'annotations' / 'instances_val2017.json'
     path.parent.mkdir()
     path.write_text(json.dumps(dict(images=images, annotations=annotations,
@@ -94,9 +96,10 @@ def test_the_metrics_are_pycocotools_on_the_file(world, seed, library, pycocotoo
     assert {name for name, value in ours.items() if value is not None} == theirs.keys()
     assert {name: ours[name] for name in theirs} == pytest.approx(theirs, rel=0, abs=1e-10)
     assert 1 < ours['AP'] < 99
+    assert (kept.gt_difficult & ~kept.gt_crowd).sum() > 10
     # each thing that the file says decides: without it the metric is another
     none = np.zeros_like(kept.gt_crowd)
-    for changes in (dict(gt_crowd=none), dict(gt_crowd=none, gt_difficult=none),
+    for changes in (dict(gt_crowd=none), dict(gt_crowd=kept.gt_difficult),
                     dict(gt_areas=kept.gt_xywh[:, 2:].prod(1)), dict(gt_xywh=kept.gt_xywh + 1),
                     dict(gt_xywh=None, gt_areas=None, gt_crowd=None)):
         other = coco_ap(dataclasses.replace(kept, **changes), library)

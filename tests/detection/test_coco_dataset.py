@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmdet.datasets import CocoDataset
 from PIL import Image
 from pycocotools.coco import COCO
 
-import detection.train  # noqa: F401  (registration)
+import detection.train
+from detection import coco_annotations
 from detection.coco_dataset import RefAugCocoDataset
 from detection.coco_source import folder as source
 from detection.datasets import RefAugLoadImage
@@ -94,6 +96,47 @@ def test_what_is_dropped_of_training_is_only_noted_of_a_test(root):
     assert [item['ignore_flag'] for item in crowds] == [1]
     checked = source.check(root, quick=True).faults
     assert [each.kind for each in checked] == ['degenerate box'] * 2
+
+
+def test_test_images_that_are_trained_on_are_counted_whatever_their_names(root, capsys):
+    def counted():
+        runner = SimpleNamespace(
+            train_loop=SimpleNamespace(dataset=dataset(root, filter_cfg=FILTER)),
+            val_loop=SimpleNamespace(dataloader=SimpleNamespace(
+                dataset=dataset(root, split='val2017', test_mode=True))))
+        return detection.train._splits(runner)['test']['also_in_train']
+
+    assert counted() == 0  # though both splits have a 000.jpg
+    assert 'in train too' not in capsys.readouterr().out
+    for trained, tested in (('007', '003'), ('002', '002'), ('008', '005')):
+        shutil.copy(root / 'train2017' / f'{trained}.jpg', root / 'val2017' / f'{tested}.jpg')
+    assert counted() == 2  # 008 has no object: it is not trained on
+    said = capsys.readouterr().out
+    assert f'in train too: 2, such as {root / "val2017" / "002.jpg"}' in said
+
+
+def test_a_file_is_read_once_until_it_changes_or_is_forgotten(root, monkeypatch):
+    change(root, lambda v: [row.update(segmentation=[[1, 2, 3]]) for row in v['annotations']])
+    read, before = [], Path.read_bytes
+    monkeypatch.setattr(Path, 'read_bytes', lambda self: read.append(self) or before(self))
+    coco_annotations.forget()
+    for split in ('train2017', 'val2017') * 2:
+        settings = dict(data_root=str(root), ann_file=f'annotations/instances_{split}.json')
+        assert set(RefAugCocoDataset.class_names(settings)) <= set(CLASSES)
+        made, again = (dataset(root, split=split) for _ in range(2))
+        assert (made.summary(), made.dropped) == (again.summary(), again.dropped)
+    assert len(read) == 2
+    value, faults = coco_annotations.parse(root / TRAIN)
+    assert len(read) == 2
+    assert faults == []
+    assert not any('segmentation' in row for row in value['annotations'])
+    objects = dataset(root).summary()['objects']
+    change(root, lambda v: v['annotations'].pop())
+    assert dataset(root).summary()['objects'] == objects - 1
+    assert len(read) == 3
+    coco_annotations.forget()
+    dataset(root)
+    assert len(read) == 4
 
 
 def test_an_object_marked_ignore_is_no_crowd(root):

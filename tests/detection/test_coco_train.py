@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from detection import detections
+from detection import coco_annotations, detections
 from refaug_det.cli import main
 from refaug_det.comparison import bench_commands, protocol
 from refaug_det.runs import records
@@ -56,6 +56,7 @@ def test_a_run_is_recorded_and_its_metrics_are_pycocotools(
     assert train_det(words()) == 0
     record = records.read(tmp_path / 'run')
     assert record.status == 'done'
+    assert coco_annotations._parsed.cache_info().currsize == 0  # not held while training
     train, test = record.data['train'], record.data['test']
     assert train['dropped'] == {'degenerate box': 1, 'image without objects': 1}
     assert (test['dropped'], test['noted']) == ({}, {'degenerate box': 1})

@@ -116,4 +116,4 @@ def test_detections_that_are_gone_cost_these_sections_only(runs, pictures):
     found = [section for chapter, section in sections.offered(material) if chapter == 'origin']
     assert len(found) >= 2
     for section in found:
-        assert 'no detections here' in section.missing[0].what
+        assert 'no detections here (8-' in section.missing[0].what  # no path of this machine

@@ -175,6 +175,23 @@ def test_a_missing_tensor_is_named(tmp_path, name):
     assert 'missing: layer2.0.bn1.running_var (left as initialised)' in report.lines(card)
 
 
+def test_a_missing_tensor_of_a_network_of_timm_is_named(tmp_path):
+    import timm
+    state, path = timm.create_model('convnext_atto').state_dict(), tmp_path / 'a.safetensors'
+    value, key = state.pop('stages.1.blocks.0.norm.bias'), 'stages_1.blocks.0.norm.bias'
+    save_file(state, path)
+    for allowed in ([], ['stages_2.*']):
+        with pytest.raises(UserError, match=re.escape(f'{key} is missing')):
+            add('mine', path, 'timm/convnext_atto', allow_missing=allowed)
+    card, report = add('mine', path, 'timm/convnext_atto', allow_missing=['stages_1.*.bias'])
+    assert report.load.initialised == (key,)
+    assert card.provenance['initialised'] == [key]
+    assert torch.equal(zoo.weights('mine')[key], torch.zeros_like(value))
+    save_file(state | {'stages.1.blocks.0.norm.bias': value[:3].clone()}, path)
+    with pytest.raises(UserError, match='of another shape'):
+        add('other', path, 'timm/convnext_atto', allow_missing=['stages_1.*'])
+
+
 def test_two_keys_of_one_name_are_not_chosen_between(tmp_path):
     state = WRITTEN['detectron2-c4.pkl'](network(18))
     state['model']['backbone.res5.0.conv1.weight'] = np.zeros(2)

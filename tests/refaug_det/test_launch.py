@@ -104,6 +104,7 @@ def test_the_record_of_a_run(train_tiny, tmp_path):
 def test_notes_say_what_batch_norm_sees(tiny_config, tmp_path, monkeypatch, world, options, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('WORLD_SIZE', str(world))
+    monkeypatch.setenv('RANK', '0')
     words = ('--cfg-options', *options) if options else ()
     record = prepared(tiny_config, '--launcher', 'pytorch', *words)
     assert record.notes[0].startswith('total batch 3')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -74,3 +76,23 @@ def test_a_file_system_without_locks_is_worked_in_without(tmp_path, monkeypatch)
     monkeypatch.setattr(locks.fcntl, 'flock', refuse)
     with locks.held(tmp_path), locks.held(tmp_path):
         assert not locks.is_held(tmp_path / locks.FILE_NAME)
+
+
+@pytest.mark.parametrize('waits', [True, False])
+def test_only_one_process_is_alone(tmp_path, waits):
+    child = os.fork()
+    if child == 0:
+        try:
+            with locks.alone(tmp_path):
+                (tmp_path / 'in').touch()
+                time.sleep(0.3)
+                (tmp_path / 'out').touch()
+        finally:
+            os._exit(0)
+    while not (tmp_path / 'in').exists():
+        time.sleep(0.001)
+    with locks.alone(tmp_path) if waits else nullcontext(True) as locked:  # negative control
+        assert locked
+        assert (tmp_path / 'out').exists() is waits
+    os.waitpid(child, 0)
+    assert sorted(os.listdir(tmp_path)) == ['in', 'out']

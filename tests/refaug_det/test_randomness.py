@@ -84,6 +84,23 @@ def test_a_sample_depends_on_its_key_alone():
     assert keyed.get_data_info(SampleKey(1, 3))['width'] == 200
 
 
+def test_samples_are_drawn_on_one_thread_as_in_workers():
+    class Threads(list):
+        def __getitem__(self, index):
+            return torch.get_num_threads()
+
+    number = torch.get_num_threads()
+    keyed = KeyedDataset(Threads([0, 1]), 0)
+    try:
+        torch.set_num_threads(3)
+        assert keyed.__getitems__([SampleKey(0, 1)] * 2) == [1, 1]
+        assert keyed[SampleKey(0, 1)] == torch.get_num_threads() == 3
+        loader = torch.utils.data.DataLoader(keyed, batch_sampler=[[SampleKey(0, 0)]])
+        assert next(iter(loader)).tolist() == [1]  # torch asks for batches
+    finally:
+        torch.set_num_threads(number)
+
+
 BOTH = dict(type='ConcatDataset', datasets=[PLAIN, PLAIN])
 
 

@@ -174,65 +174,70 @@ def test_a_name_is_not_taken_from_other_weights(zoo):
 
 
 @pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
-@pytest.mark.parametrize('at', ['write', 'first rename', 'second rename'])
-def test_a_failure_at_any_step_leaves_no_half_entry(zoo, monkeypatch, at, error):
+@pytest.mark.parametrize(('at', 'there'), [
+    (backbones.WEIGHTS, False), (backbones.WEIGHTS, True), (backbones.CARD, False),
+    (backbones.CARD, True), ('name', False)])  # only a new entry is renamed
+def test_a_failure_at_any_step_leaves_no_half_entry(zoo, monkeypatch, at, there, error):
+    """Kills are in tests/reliability."""
     register('other')
-    renames = []
+    if there:
+        register('a')
+    before, failed = contents(zoo), []
 
-    def fails(source, target):
-        renames.append(target)
-        if len(renames) == ('first rename', 'second rename').index(at) + 1:
-            raise error
-        rename(source, target)
+    def fails(real):
+        def moves(source, target):
+            name = Path(target).name
+            kind = backbones.WEIGHTS if name.startswith('weights') else name
+            if not failed and at == ('name' if name == 'a' else kind):
+                failed.append(name)
+                raise error
+            real(source, target)
+        return moves
 
-    def writes_half(path, value):
-        raise error
-
-    rename = os.rename
-    for entry in ('a', 'a'):
-        renames.clear()
-        before = contents(zoo)
-        if at == 'second rename' and entry not in backbones.names():
-            register(entry)  # only where something is replaced there is a second one
-            before = contents(zoo)
-        with monkeypatch.context() as patch:
-            if at == 'write':
-                patch.setattr(files, 'write_json', writes_half)
-            else:
-                patch.setattr(os, 'rename', fails)
-            with pytest.raises(error):
-                register(entry, 3.0, overwrite=True)
-        assert contents(zoo) == before  # byte by byte, nothing aside either
-        assert not list(zoo.glob('.*'))
-        register(entry, overwrite=True)
-        assert equal(backbones.weights(entry), tensors())
-
-
-@pytest.mark.parametrize('renames', [0, 1])
-def test_a_kill_leaves_no_half_entry(zoo, monkeypatch, renames):
-    """Of the replaced entry, the old, the new or nothing; the others are untouched."""
-    register('a')
-    register('other')
-    done = []
-
-    def kills(source, target):
-        if len(done) == renames:
-            os.kill(os.getpid(), 9)
-        done.append(target)
-        rename(source, target)
-
-    rename = os.rename
-    child = os.fork()
-    if child == 0:
-        os.rename = kills
-        register('a', 3.0, overwrite=True)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 9
-    assert backbones.names() == (['a', 'other'] if renames == 0 else ['other'])
-    for name in backbones.names():
-        assert equal(backbones.weights(name), tensors())
+    with monkeypatch.context() as patch:
+        for name in ('rename', 'replace'):
+            patch.setattr(os, name, fails(getattr(os, name)))
+        with pytest.raises(error):
+            register('a', 3.0, overwrite=True)
+    assert failed
+    assert contents(zoo) == before  # byte by byte, nothing aside either
+    assert not list(zoo.glob('.*'))
     register('a', 3.0, overwrite=True)
     assert equal(backbones.weights('a'), tensors(3.0))
+
+
+def test_what_is_replaced_while_it_is_read_is_read_again(zoo, monkeypatch):
+    register('a')
+    read = Path.read_bytes
+
+    def overtaken(path):
+        monkeypatch.setattr(Path, 'read_bytes', read)
+        register('a', 2.0, overwrite=True)
+        return read(path)
+
+    monkeypatch.setattr(Path, 'read_bytes', overtaken)
+    assert equal(backbones.weights('a'), tensors(2.0))
+
+
+def test_two_that_replace_and_one_that_reads_are_never_mixed(zoo):
+    register('a', 0.0)
+    children = []
+    for value in (1.0, 2.0):
+        children.append(os.fork())
+        if children[-1] == 0:
+            code = 1
+            try:
+                for _ in range(15):
+                    register('a', value, overwrite=True)
+                code = 0
+            finally:
+                os._exit(code)
+    seen = set()
+    while not seen or os.waitpid(children[0], os.WNOHANG) == (0, 0):
+        seen.add(float(backbones.weights('a')['conv1.weight'][0, 0]))  # raises if they are mixed
+    assert os.waitstatus_to_exitcode(os.waitpid(children[1], 0)[1]) == 0
+    assert seen <= {0.0, 1.0, 2.0}
+    assert sorted(os.listdir(zoo / 'a')) == [backbones.CARD, backbones.WEIGHTS]
 
 
 def test_cards_are_plain_json(zoo):
