@@ -27,7 +27,7 @@ class CountedDataset:
 
     `dropped` counts what is left out, by kind of fault (`check.RULES`) and, of training,
     `image without objects` and `small image`; `noted` counts what is only worth knowing.
-    `image_ids` are those of all images; equal ones of two splits are one file.
+    `image_ids` are those of all images.
 
     Raises:
         UserError: the first fatal fault, such as an unknown class, and how many there are.

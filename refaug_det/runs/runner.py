@@ -128,7 +128,7 @@ class RefAugRunner(Runner):
         self._has_loaded = True
         if found is None:
             if is_main_process():
-                print('nothing to resume from: no checkpoint yet, starting at epoch 1')
+                print('nothing to resume from: no checkpoint that can be read, starting at epoch 1')
             return None
         path, state = found
         checkpoints.restore(self, state)

@@ -212,7 +212,7 @@ def test_by_class_and_by_size(tmp_path: Path) -> None:
     assert found.breakdown('size').title.startswith('AP in percent, last epoch')
     with pytest.raises(UserError, match='by colour'):
         found.breakdown('colour')
-    with pytest.raises(UserError, match='AP .large. by class'):
+    with pytest.raises(UserError, match=r'AP \(large\) by class'):
         compare([tmp_path], metric='AP (large)').breakdown('class')
 
 

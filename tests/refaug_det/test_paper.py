@@ -208,7 +208,7 @@ def test_figure_4_tells_its_runs_apart_by_their_options(tmp_path):
         'Mixup removed at epoch 300': 20.0, 'Mixup removed at epoch 350': 22.0}
     assert [path.name for path, _ in measured.left_out] == ['c']
     put(tmp_path / 'd', REMOVED, phases(70.0, 77.0), seed=1)
-    told = paper_commands.rows(paper.measure(EXHIBITS['figure4'], [tmp_path]))
+    told = paper_commands.table(paper.measure(EXHIBITS['figure4'], [tmp_path])).rows
     assert '22.50 ± 0.71 [22.00, 23.00]' in [row[2] for row in told]
 
 

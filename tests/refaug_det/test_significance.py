@@ -148,7 +148,7 @@ def test_detections_that_are_not_those_of_the_record_are_refused(tmp_path, resam
     put(tmp_path, 'standard', STANDARD)
     put(tmp_path, 'mixup', MIXUP)
     np.save(tmp_path / 'mixup1' / 'images.npy', np.load(tmp_path / 'standard1' / 'images.npy'))
-    with pytest.raises(UserError, match='of 72.6000, the record says 73.9000') as error:
+    with pytest.raises(UserError, match=r'of 72\.6000, the record says 73\.9000') as error:
         judged(tmp_path)
     assert 'mixup1' in str(error.value)
 
