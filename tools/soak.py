@@ -23,7 +23,8 @@ FIGURES = {  # number: what is counted as missed, and at least how many cases th
     'R1': ('random SIGKILLs of stage 1 after which the final weights differ', 200),
     'R2': ('the same, of a small Faster R-CNN', 50),
     'R3': ('kills inside a write that leave an unusable state', 40),
-    'R4': ('settings of workers, persistence and threads with other final weights', 12),
+    'R4': ('settings of workers and persistence, and of threads of a resumed run, with other '
+           'final weights', 12),
     'R5': ('samples after the switch that are augmented; equal streams of two epochs', 1000),
     'R6': ('kills of a grid by which a row is lost, doubled or redone', 20),
     'R7': ('acknowledged rows lost by killed writers, and torn files', 1600),
