@@ -48,13 +48,14 @@ def claims(times, *args, **options):
                     for _ in range(times)])
 
 
-@pytest.mark.parametrize(('recipes', 'seeds', 'phases'), [(3, 3, 1), (4, 2, 2), (6, 2, 1)])
+@pytest.mark.parametrize(('recipes', 'seeds', 'phases'), [(3, 3, 1), (4, 1, 2), (6, 2, 1)])
 def test_what_recipes_do_not_show_their_seeds_do_not_show(recipes, seeds, phases, coarse):
     assert claims(60, recipes, seeds, phases) <= 0.1  # 5 % and two binomial standard errors
 
 
-def test_the_negative_control_seeds_as_independent_points_would_show_it(coarse):
-    assert claims(60, 3, 3, apart=True) > 0.12
+@pytest.mark.parametrize('design', [(3, 3), (4, 1, 2)])
+def test_the_negative_control_as_independent_points_they_would(design, coarse):
+    assert claims(60, *design, apart=True) > 0.12
 
 
 def test_what_recipes_show_is_still_shown(coarse):
