@@ -25,6 +25,7 @@ def curves(material: Material) -> Section:
     """Risks by epoch of every stage 1 run, with the switch marked."""
     from classification.analysis import figures, history_curves
     from refaug_det.figures import to_svg
+    from refaug_det.runs import history
 
     pictures, unrecorded, missing = [], [], list(_absent(material))
     for folder, record in material.sources.values():
@@ -34,8 +35,11 @@ def curves(material: Material) -> Section:
             missing.append(Missing(f'{record.name}: {error.what}; {error.fix}.'))
             continue
         switch = found['switch']
+        shares = [row.get('augmented_share') for row in history.read(folder)]
+        augmented = any(share != 0 for share in shares)  # of old runs it is not known
         said = ('no switch' if switch is None else
-                f'augmentation ends after epoch {switch}, where refinement begins')
+                f'augmentation ends after epoch {switch}, where refinement begins' if augmented
+                else f'refinement begins after epoch {switch}; nothing was augmented before it')
         ends = ', '.join(f'{figures.RISKS[name][1]} {points[-1][1]:.3f}'
                          for name, points in found['series'].items())
         figure = figures.curves(found['series'], switch, _plain(record.name))

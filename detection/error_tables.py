@@ -45,9 +45,9 @@ def table(found: dict[str, Any], threshold: str, deviations: bool = True) -> Tab
              'Mean ± standard deviation over n seeds; a difference\'s ± is its standard error '
              '(Welch). Gains do not add up over types, and a detector that finds little has '
              'little to gain from one fix: read them beside its AP.',
-             f'cls, classification: IoU of {threshold} or more with an object of another class; '
-             f'loc, localisation: {found["background"]} to {threshold} with one of its own; dupe, '
-             'duplicate: of an object already found; bkg, background: up to '
+             f'With t = {threshold}: cls, classification: IoU of t or more with an object of '
+             f'another class; loc, localisation: {found["background"]} to t with one of its own; '
+             'dupe, duplicate: of an object already found; bkg, background: up to '
              f'{found["background"]} with every object; both: wrong class and poor box; missed: '
              'objects that no detection, and no cls or loc error, is near (Bolya et al. 2020).']
     return Table(title, ('backbone', 'n', name, *HEADS.values()), tuple(rows), tuple(notes))

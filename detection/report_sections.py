@@ -38,7 +38,8 @@ def errors(material: Material) -> Section:
     found = measure(material.comparison, IOUS, mode)
     words = error_tables.words(found, f'{IOUS[0]:g}')
     tables = [error_tables.table(found, f'{threshold:g}') for threshold in IOUS]
-    legend = tuple(note for note in tables[0].notes if note not in words)
+    legend = tuple(note.replace(f't = {IOUS[0]:g}', 't the IoU of a table')
+                   for note in tables[0].notes if note not in words)
     figure = Picture(
         to_svg(error_tables.draw(found)), 'svg', caption='Points of AP that fixing every error of '
         'one type alone would gain. Whiskers: one standard deviation over seeds, each way.',

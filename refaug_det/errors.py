@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_OK = 0
 EXIT_USER_ERROR = 2
@@ -44,7 +44,13 @@ class UserError(Exception):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's, except that a wrong word is three lines and not the whole usage."""
+    """argparse's, except that a wrong word is three lines and not the whole usage.
+
+    Options are written in full: what a run records of its command is what was meant.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message, 'command line', f'see {self.prog} --help')

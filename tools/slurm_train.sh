@@ -26,12 +26,10 @@ trap 'scancel --signal=TERM "$SLURM_JOB_ID"' TERM  # its steps, not this script
 # shellcheck disable=SC2016  # the variables are those of each node
 srun --kill-on-bad-exit=0 bash -c 'NODE_RANK=$SLURM_NODEID exec bash tools/dist_train.sh \
     "$0" "$GPUS" --resume "$@"' "$CONFIG" "$@" &
+step=$!
+while kill -0 "$step" 2>/dev/null; do wait "$step" || true; done  # `wait` also ends at a signal
 code=0
-wait $! || code=$?
-while kill -0 $! 2>/dev/null; do  # `wait` ends at a signal, the run a moment later
-    code=0
-    wait $! || code=$?
-done
+wait "$step" || code=$?
 # 143: asked to end, by pre-emption or near the time limit. A job that was cancelled is not running.
 if [[ $code -eq 143 && $(squeue --noheader --format=%T --jobs="$SLURM_JOB_ID") == RUNNING ]]; then
     echo "asked to end: back to the queue"

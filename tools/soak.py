@@ -46,19 +46,23 @@ class Counter:
 
     def __init__(self, path: Path, wanted: list[str]) -> None:
         self.path, self.numbers = path, {}
-        self.found = {number: dict(missed=0, of=0, failed=[], seconds=0.0) for number in wanted}
+        self.found = {number: dict(missed=0, of=0, failed=[], seconds=0.0, left=0)
+                      for number in wanted}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         markers = {item.nodeid: item.get_closest_marker('figure') for item in items}
         self.numbers = {node: marker.args[0] for node, marker in markers.items()
                         if marker and marker.args[0] in self.found}
         items[:] = [item for item in items if item.nodeid in self.numbers]
+        for number in self.numbers.values():
+            self.found[number]['left'] += 1
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         found = self.found[self.numbers[report.nodeid]]
         found['seconds'] += report.duration
         if not report.passed:  # a skipped test has shown nothing either
             found['failed'].append(f'{report.nodeid}: {report.outcome}')
+        found['left'] -= report.when == 'teardown'
         if report.when == 'call':
             for missed, of in (value for key, value in report.user_properties if key == 'cases'):
                 found['missed'] += missed
@@ -71,9 +75,10 @@ def markdown(found: dict, fast: bool) -> tuple[str, bool]:
     lines, reached = ['| | missed | cases | of | |', '|:--|--:|--:|:--|:--|'], True
     for number, one in found.items():
         what, least = FIGURES[number]
-        good = not one['missed'] and not one['failed'] and one['of'] >= (1 if fast else least)
+        failed = len(one['failed']) + one['left']
+        good = not one['missed'] and not failed and one['of'] >= (1 if fast else least)
         reached &= good
-        end = 'reached' if good else f'NOT REACHED: {len(one["failed"])} tests not passed'
+        end = 'reached' if good else f'NOT REACHED: {failed} tests not passed'
         lines.append(f'| {number} | {one["missed"]} | {one["of"]} (of {least} asked) | {what} '
                      f'| {end} |')
     return '\n'.join(lines), reached

@@ -58,11 +58,18 @@ def weights_of(home: Path, sha256: str) -> bytes | None:
 
 
 def sweep(zoo: Path) -> None:
-    """Settle and remove what killed processes left, where none is at work."""
-    files.sweep_temporary(zoo)
-    for path in zoo.glob(f'*/{CARD}'):
-        files.sweep_temporary(path.parent)
-        _settle(path.parent)
+    """Settle and remove what killed processes left, where none is at work.
+
+    What one may not remove is left: in a zoo of several users it is another's.
+    """
+    homes = [path.parent for path in zoo.glob(f'*/{CARD}')]
+    for folder in (zoo, *homes):
+        for left in [*folder.glob(f'.*{files.TEMPORARY_SUFFIX}')]:
+            with suppress(OSError):
+                files.remove(left)
+    for home in homes:
+        with suppress(OSError):
+            _settle(home)
 
 
 def _beside(sha256: str) -> str:

@@ -18,6 +18,8 @@ from pathlib import Path, PureWindowsPath
 from refaug_det.errors import UserError
 from refaug_det.runs.files import TEMPORARY_SUFFIX, name_if_full
 
+SMALL = 1 << 20  # bytes of a member for which the disk is not asked: of a network it is slow
+_SUFFIX = f'.refaug-det{TEMPORARY_SUFFIX}'  # a folder called so is no one else's
 TIMEOUT_S = 30  # without one, a network that swallows packets holds a download for minutes
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
             EOFError, RuntimeError)  # RuntimeError: an encrypted zip, or an unknown compression
@@ -89,7 +91,7 @@ def aside(target: Path) -> Iterator[Path]:
 def beside(target: Path) -> Path:
     """The temporary name of `target`."""
     target = target.absolute()  # else `.` has no name
-    return target.with_name(f'.{target.name}{TEMPORARY_SUFFIX}')
+    return target.with_name(f'.{target.name}{_SUFFIX}')
 
 
 def sweep(root: Path) -> None:
@@ -97,8 +99,8 @@ def sweep(root: Path) -> None:
 
     What lies there without its target is kept: ImageNet's extraction goes on in it.
     """
-    for left in [*root.glob(f'.*{TEMPORARY_SUFFIX}'), beside(root)]:
-        if left.with_name(left.name[1:].removesuffix(TEMPORARY_SUFFIX)).exists():
+    for left in [*root.glob(f'.*{_SUFFIX}'), beside(root)]:
+        if left.with_name(left.name[1:].removesuffix(_SUFFIX)).exists():
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -129,7 +131,8 @@ def extract_tar(tar: tarfile.TarFile, folder: Path, where: object) -> int:
     count = 0
     for member in tar:
         refuse_escape(member.name, member.isfile() or member.isdir(), folder, where)
-        refuse_larger(member.size, folder, where)
+        if member.size > SMALL:
+            refuse_larger(member.size, folder, where)
         tar.extract(member, folder)
         count += member.isfile()
     # tarfile takes one that is cut off between two members for whole: its end is a block of zeros

@@ -61,6 +61,10 @@ def examine(checks: Iterable[tuple[str, Callable[[], Check]]], places: Places) -
             where = f': {error.where}' if error.where else ''
             yield Finding(name, FAULT, f'{error.what}{where}', error.fix)
         except (Exception, SystemExit) as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                yield Finding(name, FAULT, f'cannot read {error.filename}: {error.strerror}',
+                              'change its rights, or name another folder')
+                continue
             again = 'install refaug-det again' if isinstance(error, ImportError) else 'report it'
             yield Finding(name, FAULT, f'this check failed: {type(error).__name__}: '
                           f'{first_line(error)}', f'mend the faults above it first; else {again}')

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -86,22 +85,39 @@ def data_sets(places: Places) -> Iterator[Finding]:
         yield Finding('data sets', FAULT, f'no such folder: {root}', 'name the folder of the data')
         return
     inside = sorted(path for path in root.iterdir() if path.is_dir())
-    folders = [root, *inside[:MOST_FOLDERS]]
+    closed = [str(path) for path in inside if not os.access(path, os.R_OK | os.X_OK)]
+    folders = [root, *[path for path in inside if str(path) not in closed][:MOST_FOLDERS]]
     there: dict[str, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     for name in sources.names():
         try:
             source = sources.source(name)
             lies_in = getattr(source, 'lies_in', None) or getattr(source, 'recognises', None)
-            for folder in filter(lies_in, folders if lies_in else []):
-                there.setdefault(str(folder), []).append(name)
+            for folder in folders:
+                with open_or_in(closed):
+                    if lies_in and lies_in(folder):
+                        there.setdefault(str(folder), []).append(name)
         except Exception as error:  # someone else's package, or one that this one asks for
             unknown.setdefault(f'{type(error).__name__}: {first_line(error)}', []).append(name)
+    if closed:
+        yield Finding('data sets', WARNING, f'cannot be looked into: {some(closed)}',
+                      'change their rights, if data lie there')
     for said, names in unknown.items():
         yield Finding('data sets', FAULT, f'{", ".join(names)} cannot be looked for: {said}',
                       'mend the faults above it first; else install what offers them again')
     if known := [*filter(lambda name: name not in chain(*unknown.values()), sources.names())]:
         yield found_data(there, known, root)
+
+
+@contextmanager
+def open_or_in(closed: list[str]) -> Iterator[None]:
+    """Add to `closed` what may not be read, unless it lies in one that is in there."""
+    try:
+        yield
+    except PermissionError as error:
+        path = Path(str(error.filename))
+        if not {str(path), *map(str, path.parents)} & {*closed}:
+            closed.append(str(path))
 
 
 def found_data(there: Mapping[str, Sequence[str]], known: Sequence[str], root: Path) -> Finding:
@@ -125,7 +141,8 @@ def left_behind(places: Places) -> Iterator[Finding]:
     from refaug_det.backbones import zoo as backbones
 
     runs, partial, broken = [], [], []
-    paths, cut = below(places.work_dirs, MOST_FILES)
+    paths, cut, unread = below(places.work_dirs, MOST_FILES)
+    in_zoo, _, unread_zoo = below(backbones.zoo_dir(), MOST_FILES)
     for path in paths:
         if path.name == records.FILE_NAME:
             try:
@@ -138,48 +155,60 @@ def left_behind(places: Places) -> Iterator[Finding]:
                     runs.append(str(path.parent))
         elif orphaned(path):
             partial.append(str(path))
-    partial += [str(path) for path in below(backbones.zoo_dir(), MOST_FILES)[0] if orphaned(path)]
+    partial += [str(path) for path in in_zoo if orphaned(path)]
+    unread += unread_zoo
     for name, found, fix in (
             ('killed runs', runs, 'give the same command again with --resume, or remove them'),
             ('run records', broken, 'restore them, or run the jobs again'),
             ('temporary files', partial, 'remove them: whoever wrote them was killed')):
-        text = f'{len(found)}: {", ".join(found[:SHOWN])}' + (' ...' if len(found) > SHOWN else '')
-        yield Finding(name, WARNING, text, fix) if found else Finding(
-            name, OK, f'none bad in {places.work_dirs}' if name == 'run records' else 'none left')
+        if found:
+            yield Finding(name, WARNING, some(found), fix)
+        elif not unread:  # else there may be some
+            yield Finding(name, OK, f'none bad in {places.work_dirs}' if name == 'run records'
+                          else 'none left')
+    if unread:
+        yield Finding('leftovers', WARNING, f'cannot be looked into: {some(unread)}',
+                      'change their rights, or name another folder')
     if cut:
         yield Finding('runs', WARNING, f'more than {MOST_FILES} files in {places.work_dirs}; the '
                       'others were not looked at', 'name a part of it: --work-dirs DIR')
 
 
-def below(folder: Path, most: int) -> tuple[list[Path], bool]:
-    """Run records and temporary files in or below a folder, and whether there were too many files.
+def some(found: Sequence[str]) -> str:
+    """How many there are, and the first."""
+    return f'{len(found)}: {", ".join(found[:SHOWN])}' + (' ...' if len(found) > SHOWN else '')
+
+
+def below(folder: Path, most: int) -> tuple[list[Path], bool, list[str]]:
+    """Run records, and temporary files and folders, in or below a folder.
 
     Args:
         most: files to look at.
+
+    Returns:
+        They, whether there were too many files, and the folders that cannot be looked into.
     """
     found: list[Path] = []
+    errors: list[OSError] = []
     seen = 0
-    for place, _, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=errors.append):
         seen += len(names)
         if seen > most:
-            return found, True
-        found += [Path(place, name) for name in names
+            break
+        found += [Path(place, name) for name in [*folders, *names]
                   if name == records.FILE_NAME or name.endswith(files.TEMPORARY_SUFFIX)]
-    return sorted(found), False
+        folders[:] = [name for name in folders if not name.endswith(files.TEMPORARY_SUFFIX)]
+    # a folder that is not there, or is gone meanwhile, holds nothing
+    unread = [str(error.filename) for error in errors if not isinstance(error, FileNotFoundError)]
+    return sorted(found), seen > most, unread
 
 
 def orphaned(path: Path) -> bool:
     """Whether the writer of a temporary file has ended: it is no process here, or a day went by."""
     if not path.name.endswith(files.TEMPORARY_SUFFIX):
         return False
-    machine, _, number = path.name.removesuffix(files.TEMPORARY_SUFFIX).rpartition('.')
-    if machine.endswith(f'.{platform.node()}') and number.isdecimal() and os.name == 'posix':
-        try:
-            os.kill(int(number), 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:
-            pass
+    if files.of_dead(path.name):
+        return True
     with suppress(FileNotFoundError):  # it is finished meanwhile
         return time.time() - path.stat().st_mtime > OLD_S
     return False

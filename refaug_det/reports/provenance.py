@@ -109,7 +109,10 @@ def _lines(records: Sequence[RunRecord]) -> list[str]:
 def _line(record: RunRecord) -> str:
     """The command, with S for the seed and without its run directory."""
     kept, before = [], ''
+    words = []
     for word in map(str, record.command):
+        words += word.split('=', 1) if word.startswith(('--seed=', '--work-dir=')) else [word]
+    for word in words:
         if before != '--work-dir' and word not in _OF_ONE_PLACE:
             kept.append('S' if before == '--seed' else word)
         before = word

@@ -67,14 +67,16 @@ def refuse_not_finite(runner: Any, iteration: int) -> None:
     """
     model = unwrapped(runner.model)
     weights = ((name, weight.isfinite()) for name, weight in model.named_parameters())
-    # minus infinity in a buffer is how attention masks are written
-    buffers = ((name, ~buffer.isnan() & (buffer != torch.inf))
-               for name, buffer in model.named_buffers())
-    for name, good in chain(weights, buffers):
-        if not good.all():
-            raise UserError(f'{name} is not finite after iteration {iteration}', runner.work_dir,
-                            'no checkpoint was written of it: lower the rate, or clip gradients '
-                            '(optim_wrapper.clip_grad)')
+    # minus infinity is how attention masks are written, and no statistic
+    buffers = ((name, buffer.isfinite() if 'running_' in name else
+                ~buffer.isnan() & (buffer != torch.inf)) for name, buffer in model.named_buffers())
+    bad = [name for name, good in chain(weights, buffers) if not good.all()]
+    if get_world_size() > 1:  # all end, or the others would wait for this one
+        bad = [name for rank in all_gather_object(bad[:1]) for name in rank]
+    for name in bad[:1]:
+        raise UserError(f'{name} is not finite after iteration {iteration}', runner.work_dir,
+                        'no checkpoint was written of it: lower the rate, or clip gradients '
+                        '(optim_wrapper.clip_grad)')
 
 
 def buffers_by_rank(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -127,17 +128,33 @@ def folder_aside(path: Path) -> Iterator[Path]:
             raise
 
 
+def of_dead(name: str) -> bool:
+    """Whether a name is one of `aside_parts`, by a process of this machine that has ended."""
+    if not (name.startswith('.') and name.endswith(TEMPORARY_SUFFIX)):
+        return False
+    rest, _, process = name.removesuffix(TEMPORARY_SUFFIX).rpartition('.')
+    # names of files and of machines have dots: what is between them can be told from behind alone
+    return rest.rpartition('.')[0].endswith(f'.{platform.node()}') and _is_dead(process)
+
+
 def sweep_dead(path: Path) -> None:
-    """Remove what writers of `path` left aside that were killed, on this machine."""
-    try:
-        names = os.listdir(path.parent)
-    except OSError:  # a folder that cannot be listed can still be written to
-        return
+    """Remove what writers of `path` left aside that were killed, on this machine.
+
+    A process lists a folder once: those killed later are for the next process.
+    """
     beginning = aside_parts(path)[1]
-    for name in names:
-        ours = name.startswith(beginning) and name.endswith(TEMPORARY_SUFFIX)
-        if ours and _is_dead(name.removesuffix(TEMPORARY_SUFFIX).rpartition('.')[2]):
+    for name in _left_in(os.path.abspath(path.parent), os.getpid()):
+        if name.startswith(beginning) and of_dead(name):
             remove(path.with_name(name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _left_in(folder: str, process: int) -> list[str]:
+    """Names of what killed writers left; `process`, since a fork inherits the cache."""
+    try:
+        return [name for name in os.listdir(folder) if of_dead(name)]
+    except OSError:  # a folder that cannot be listed can still be written to
+        return []
 
 
 def remove(path: Path) -> None:
@@ -215,10 +232,8 @@ def _is_dead(process: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 

@@ -68,6 +68,11 @@ def test_curves_mark_the_switch(runs):
     assert captions == {
         'standard: no switch.',
         'mix $x^{$: augmentation ends after epoch 4, where refinement begins.'}
+    path = runs / 'two' / 'history.json'
+    path.write_text(json.dumps([dict(row, augmented_share=0.0)
+                                for row in json.loads(path.read_text())]))
+    assert 'mix $x^{$: refinement begins after epoch 4; nothing was augmented before it.' in {
+        picture.caption for picture in report_sections.curves(gather([runs])).pictures}
     svg = {'refinement' in picture.data.decode(): picture for picture in section.pictures}
     assert svg.keys() == {True, False}
     assert 'mix $x^{$' in svg[True].data.decode()  # no mathematics

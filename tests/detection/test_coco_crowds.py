@@ -1,4 +1,4 @@
-"""COCO's metrics of COCO's own objects: those of pycocotools on the very same JSON file."""
+"""COCO's metrics of drawn data in COCO's format: those of pycocotools on the very same file."""
 
 from __future__ import annotations
 

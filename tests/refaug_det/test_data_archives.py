@@ -168,3 +168,22 @@ def test_a_download_does_not_wait_for_ever(tmp_path, monkeypatch):
     assert archives.download('https://x', tmp_path, 'a.tar', '0') == tmp_path / 'a.tar'
     assert seen == [archives.TIMEOUT_S]
     assert socket.getdefaulttimeout() == before != archives.TIMEOUT_S
+
+
+def test_only_large_members_ask_the_disk(tmp_path, folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(archives, 'refuse_larger', lambda size, *_: asked.append(size))
+    names = [(f'{number}', None, '') for number in range(9)]
+    assert archives.extract(tar(tmp_path / 'a.tgz', *names), folder) == 10
+    assert asked == []
+    monkeypatch.setattr(archives, 'SMALL', 3)
+    archives.extract(tar(tmp_path / 'a.tgz', *names), tmp_path / 'again')
+    assert asked == [4] * 10
+
+
+def test_sweeping_takes_no_folder_of_anyone_else(tmp_path):
+    left, at_work = archives.beside(tmp_path / 'set'), archives.beside(tmp_path / 'train')
+    for path in (tmp_path / 'set', tmp_path / '.set.partial', left, at_work):
+        path.mkdir()
+    archives.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {'set', '.set.partial', at_work.name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 
 import pytest
 
@@ -91,3 +92,42 @@ def test_sweeping_takes_nothing_else(tmp_path):
     assert [path.name for path in files.sweep_temporary(tmp_path)] == ['.a.1.partial']
     assert len(os.listdir(tmp_path)) == 3
     assert files.sweep_temporary(tmp_path / 'nowhere') == []
+
+
+def left_by_killed(path):
+    """What a killed writer of `path` leaves aside."""
+    child = os.fork()
+    if child == 0:
+        with files.atomic_writer(path):
+            os.kill(os.getpid(), 9)
+    assert os.waitpid(child, 0)[1] == 9
+    return next(path.parent.glob(f'.{path.name}.*'))
+
+
+def test_whose_process_has_ended(tmp_path):
+    left = left_by_killed(tmp_path / 'a.b.json')
+    assert files.of_dead(left.name)
+    assert not files.of_dead(left.name[1:])
+    assert not files.of_dead(left.name.replace(platform.node(), 'else.where'))
+    assert not files.of_dead(files.aside_of(tmp_path / 'a').name)  # this one is at work
+    with files.folder_aside(tmp_path / 'a.b') as fresh:
+        assert not files.of_dead(fresh.parent.name)
+        assert files.of_dead(fresh.parent.name.replace(f'.{os.getpid()}.', f'.{2**22 + 1}.'))
+
+
+def test_a_folder_is_listed_once_by_a_process(tmp_path, monkeypatch):
+    first, second = (left_by_killed(tmp_path / name) for name in 'ab')
+    real, listed = os.listdir, []
+    monkeypatch.setattr(os, 'listdir', lambda path: (listed.append(path), real(path))[1])
+    files.write_text(tmp_path / 'a', '')
+    assert (first.exists(), second.exists()) == (False, True)  # only what is of the same name
+    for _ in range(3):
+        files.write_text(tmp_path / 'b', '')
+    assert not second.exists()
+    assert len(listed) == 1
+    third = left_by_killed(tmp_path / 'a')
+    child = os.fork()
+    if child == 0:  # it has the cache of this process, and lists for itself
+        files.write_text(tmp_path / 'a', '')
+        os._exit(third.exists())
+    assert os.waitpid(child, 0)[1] == 0

@@ -93,6 +93,14 @@ def test_a_buffer_that_is_not_finite_is_not_kept(train_tiny, monkeypatch, name, 
     assert not checkpoint(STOP, 'blind')[name].isfinite().all()
 
 
+def test_a_statistic_of_minus_infinity_is_a_fault():
+    runner = SimpleNamespace(model=torch.nn.BatchNorm1d(2), work_dir='run')
+    checkpoints.refuse_not_finite(runner, 1)
+    runner.model.running_mean[0] = -torch.inf
+    with pytest.raises(UserError, match='running_mean is not finite'):
+        checkpoints.refuse_not_finite(runner, 1)
+
+
 def test_a_mask_of_minus_infinity_is_no_fault():
     model = torch.nn.Linear(1, 1)
     runner = SimpleNamespace(model=model, work_dir='run')

@@ -189,6 +189,13 @@ def test_commands_are_those_of_the_records_without_their_folders(runs, offer, tm
     made = page_of(runs, tmp_path)
     assert '# mixup, seeds 0, 1, 2, 3\ntrain --seed S --backbone mixup\n' in made.text
     assert '--work-dir' not in made.text
+    for path in runs.rglob('run.json'):  # the other way to write an option
+        value = json.loads(path.read_text())
+        value['command'] = ['train', f'--seed={value["seed"]}', f'--work-dir=/home/me/{path}']
+        path.write_text(json.dumps(value))
+    made = page_of(runs, tmp_path)
+    assert '# mixup, seeds 0, 1, 2, 3\ntrain --seed S\n' in made.text
+    assert '/home/me' not in made.text
     assert 'mixup!' in made.text  # the digest of its weights
     assert 'epochs = 12' in made.text
 

@@ -5,12 +5,14 @@ A case takes a `World` (bad_world.py) and a `Trap`, and returns the words of a c
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import json
 import os
 import pickle
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,9 @@ def neighbour(name):
 
 bad = neighbour('bad_world')
 voc_faults = neighbour('bad_data').voc_faults
+MAIN = 'numpy.f2py.__main__'
+OS = dict(type='os.system', command='COMMAND')
+NET = dict(type='RefAugClassifier', num_classes=2)
 
 
 class Trap:
@@ -105,14 +110,21 @@ def load_objects(w, trap):
         return stored['boxes']
 
 
-def config_of_run(**changes):
+def config_of_run(*words, **changes):
     """A config.json in a run directory that names code."""
     def make(w, trap):
         (w.home / 'evil.py').write_text(trap.python)
         text = json.dumps(changes).replace('COMMAND', f'touch {trap.mark}')
         w.edit(w.copy('run') / 'config.json', lambda value: {**value, **json.loads(text)})
-        return ['refaug-det', 'analyze', 'risk', w.home / 'run']
+        return ['refaug-det', 'analyze', 'risk', w.home / 'run', *words]
     return Hostile(make, 'config.json', live=lambda w, trap: exec(trap.python))
+
+
+def main_of_a_module(w, trap):
+    """An installed module whose main is unguarded, and obeys the words of the command line."""
+    sys.modules.pop(MAIN, None)
+    sys.argv = ['f2py', '-h', str(trap.mark), str(w.put('a.f', '      subroutine a\n      end\n'))]
+    return config_of_run(custom_imports=dict(imports=[MAIN])).make(w, trap)
 
 
 def cifar(file):
@@ -163,7 +175,7 @@ def linked_data(w, trap):
 
 
 def linked_aside(w, trap):
-    (w.home / '.data.partial').symlink_to(trap.outside)
+    (w.home / '.data.refaug-det.partial').symlink_to(trap.outside)
     return [linked_data(w, trap), (w.home / 'data').unlink()][0]
 
 
@@ -212,6 +224,15 @@ CASES = {
     'custom_imports of a run': config_of_run(custom_imports=dict(imports=['evil'])),
     'custom_imports by a name in a package': config_of_run(
         custom_imports=dict(imports='evil', allow_failed_imports=True)),
+    'custom_imports of a main': Hostile(
+        main_of_a_module, 'public', live=lambda w, trap: importlib.import_module(MAIN)),
+    'imports that are 7': config_of_run(custom_imports=dict(imports=7))._replace(live=None),
+    'a function behind a key of the same spelling': config_of_run(
+        model=OS, **{'model.type': 'RefAugClassifier'}),
+    'a function in the pipeline of refinement': config_of_run('--clean=standard', custom_hooks=[{
+        'type': 'RefAugRefinementHook', 'epochs': 1, 'pipeline': [OS]}]),
+    'a scope that is a module': config_of_run(model=dict(NET, network=dict(NET, _scope_='evil'))),
+    'annotations that are a pickle': config_of_run(val_dataloader=dict(dataset={'x': 'a.pkl'})),
     'code in a CIFAR batch': cifar('data_batch_1'), 'code in CIFAR\'s meta': cifar('batches.meta'),
     'a command in YAML': Hostile(lambda w, trap: w.cls(config=w.put(
         'a.yaml', f'a: !!python/object/apply:os.system ["touch {trap.mark}"]\n')), 'a.yaml'),
@@ -222,7 +243,8 @@ CASES = {
     'a card that points outside': Hostile(card, 'weights.safetensors'),
     'a backbone that is a link': Hostile(linked_backbone, 'mine'),
     'data that are a link': Hostile(linked_data, 'data'),
-    'a temporary folder that is a link': Hostile(linked_aside, '.data.partial'),
+    'a temporary folder that is a link': Hostile(linked_aside,
+                                                  '.data.refaug-det.partial'),
     'a run of links': Hostile(linked_run, 'max_epochs'),
     'an image id that leads out': Hostile(shown, 'leads out'),
 }

@@ -116,6 +116,7 @@ def faults(start: Path, action: Callable[[Path], object], usable: Callable[[Path
     for number, at in everywhere(start, action, folder, step):
         try:
             usable(at)
+            files._left_in.cache_clear()  # it is done again in a new process
             action(at)
             usable(at)
             assert not hidden(at), f'left: {hidden(at)}'

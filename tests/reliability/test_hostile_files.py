@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 
 def neighbour(name: str):
@@ -27,6 +30,7 @@ CASES = {**hostile.CASES, **neighbour('hostile_archives').CASES}
 @pytest.fixture
 def world(tmp_path, made, monkeypatch):
     monkeypatch.setattr(os, 'fsync', lambda descriptor: None)
+    monkeypatch.setattr(sys, 'argv', list(sys.argv))
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     monkeypatch.syspath_prepend(tmp_path / 'here')  # as `python -m` does: a file here can be named
@@ -85,8 +89,12 @@ def test_the_payload_is_live(name, world, trap):
      'the payload ran'),
     ('a zip that leads out', ('refaug_det.data.archives.refuse_escape', lambda *_: None),
      'ends with 0'),
-    ('a function as model', ('classification.analysis.loading.stored.read', lambda path: __import__(
-        'mmengine').Config.fromfile(str(path))), 'the payload ran'),
+    *((name, ('classification.analysis.loading.stored.read', lambda path: Config.fromfile(
+        str(path))), 'the payload ran') for name in (
+            'a function as model', 'a function behind a key of the same spelling',
+            'a function in the pipeline of refinement', 'a scope that is a module')),
+    ('custom_imports of a main', ('refaug_det.runs.stored._import', lambda wanted, path: [
+        importlib.import_module(name) for name in wanted['imports']]), 'the payload ran'),
     ('a bomb of a zip', ('refaug_det.data.archives.refuse_larger', lambda *_: None),
      'ends with 0')])
 def test_without_its_guard_a_file_has_its_way(name, broken, fault, world, trap, capsys,

@@ -15,7 +15,7 @@ COMMANDS = {
     'srun': 'shift\nexport SLURM_NODEID=0\n"$@"',
     'scontrol': 'if [ "$1" = show ]; then echo "node-a"; else echo "$@" >> "$LOG"; fi',
     'squeue': 'echo "$STATE"',
-    'scancel': 'echo "scancel $@" >> "$LOG"\ntouch "$LOG.term"',
+    'scancel': 'echo "scancel $@" >> "$LOG"\ntouch "$LOG.term"\nsleep "${LINGERS:-0}"',
     'python': 'echo "$@" > "$LOG.python"\ntouch "$LOG.begun"\n'
               'while [ -n "$WAITS" ] && [ ! -e "$LOG.term" ]; do sleep 0.05; done\nexit "$CODE"'}
 
@@ -27,13 +27,13 @@ def job(tmp_path):
         (tmp_path / name).write_text(f'#!/bin/bash\n{body}\n')
         (tmp_path / name).chmod(0o755)
 
-    def start(code, state='RUNNING', waits=''):
+    def start(code, state='RUNNING', waits='', lingers='0'):
         words = ('configs/cls/toy_standard.py', '--seed', '1')
         return subprocess.Popen(
             ['bash', 'tools/slurm_train.sh', *words], cwd=ROOT, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | dict(
                 PATH=f'{tmp_path}:{os.environ["PATH"]}', LOG=str(tmp_path / 'log'),
-                CODE=str(code), STATE=state, WAITS=waits, SLURM_JOB_ID='7',
+                CODE=str(code), STATE=state, WAITS=waits, LINGERS=lingers, SLURM_JOB_ID='7',
                 SLURM_JOB_NUM_NODES='1', SLURM_JOB_NODELIST='node-a', SLURM_GPUS_ON_NODE='4'))
 
     return start
@@ -72,6 +72,16 @@ def test_the_signal_before_the_time_limit_reaches_the_run(job, tmp_path):
     assert process.returncode == 143
     assert log(tmp_path) == ['scancel --signal=TERM 7', 'requeue 7']
     assert 'back to the queue' in out
+
+
+def test_a_run_that_fails_as_it_is_asked_to_end_keeps_its_code(job, tmp_path):
+    process = job(7, waits='yes', lingers='1')  # it has ended before the signal is dealt with
+    while not (tmp_path / 'log.begun').exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert log(tmp_path) == ['scancel --signal=TERM 7']
 
 
 def test_without_slurm_it_says_how_it_is_called():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -14,8 +15,8 @@ from refaug_det.backbones import resnets
 from refaug_det.backbones import zoo as backbones
 from refaug_det.data import sources
 from refaug_det.doctor import stores
-from refaug_det.doctor.findings import FAULT, OK, WARNING, Places
-from refaug_det.runs import locks
+from refaug_det.doctor.findings import FAULT, OK, WARNING, Places, examine
+from refaug_det.runs import files, locks
 from refaug_det.runs.records import RunRecord
 
 HERE = Places()
@@ -151,19 +152,91 @@ def test_killed_runs(tmp_path, monkeypatch):
     assert left(tmp_path)['killed runs'] == OK
 
 
-@pytest.mark.parametrize(('name', 'age', 'status'), [
-    (f'.x.{platform.node()}.{DEAD}.partial', 0, WARNING),
-    (f'.x.{platform.node()}.{os.getpid()}.partial', 0, OK),
-    (f'.x.elsewhere.{DEAD}.partial', 0, OK), (f'.x.elsewhere.{DEAD}.partial', 90_000, WARNING),
-    (f'x.{DEAD}', 90_000, OK)])
-def test_temporary_files(tmp_path, monkeypatch, name, age, status):
+@pytest.mark.parametrize('folder', [False, True])
+@pytest.mark.parametrize(('process', 'machine', 'age', 'status'), [
+    (DEAD, None, 0, WARNING), (None, None, 0, OK), (DEAD, 'else.where', 0, OK),
+    (DEAD, 'else.where', 90_000, WARNING)])
+def test_temporary_files(tmp_path, monkeypatch, folder, process, machine, age, status):
     monkeypatch.setenv('REFAUG_DET_ZOO', str(tmp_path / 'zoo'))
-    path = tmp_path / 'runs' / 'a' / name
-    path.parent.mkdir(parents=True)
-    path.write_text('')
+    home = tmp_path / 'runs' / 'a'
+    home.mkdir(parents=True)
+    process, machine = process or os.getpid(), machine or platform.node()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'getpid', lambda: process)
+        patch.setattr(platform, 'node', lambda: machine)
+        path = files.aside_of(home / 'run.json')
+        if folder:
+            with files.folder_aside(home / 'x') as made:
+                path = made.parent
+    path.mkdir() if folder else path.write_text('')
     os.utime(path, (path.stat().st_mtime - age,) * 2)
     assert left(tmp_path / 'runs')['temporary files'] == status
     assert path.exists()  # it only reports
+
+
+def test_what_is_no_temporary_file(tmp_path, monkeypatch):
+    monkeypatch.setenv('REFAUG_DET_ZOO', str(tmp_path / 'zoo'))
+    (tmp_path / f'x.{DEAD}').touch()
+    os.utime(tmp_path / f'x.{DEAD}', (0, 0))
+    assert left(tmp_path)['temporary files'] == OK
+
+
+def closed(monkeypatch, folder: Path) -> None:
+    """Nobody may read a folder; the superuser, as whom tests may run, could."""
+    access, scandir = os.access, os.scandir
+
+    def refuses(path):
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuses)
+    monkeypatch.setattr(os, 'listdir', lambda path: [each.name for each in refuses(path)])
+    monkeypatch.setattr(os, 'access', lambda path, mode: (
+        Path(path) != folder and access(path, mode)))
+
+
+@pytest.mark.parametrize('place', ['runs', 'runs/a', 'zoo'])
+def test_what_cannot_be_looked_into_is_not_ok(tmp_path, monkeypatch, place):
+    monkeypatch.setenv('REFAUG_DET_ZOO', str(tmp_path / 'zoo'))
+    for name in ('runs/a', 'zoo'):
+        (tmp_path / name).mkdir(parents=True)
+    assert set(left(tmp_path / 'runs').values()) == {OK}
+    closed(monkeypatch, tmp_path / place)
+    (found,) = stores.left_behind(Places(work_dirs=tmp_path / 'runs'))
+    assert found.status == WARNING
+    assert str(tmp_path / place) in found.found
+
+
+def test_a_name_that_is_too_long(tmp_path, monkeypatch):
+    monkeypatch.setenv('REFAUG_DET_ZOO', str(tmp_path / 'zoo'))
+    places = Places(tmp_path / ('x' * 300), tmp_path / ('y' * 300))
+    assert set(left(places.work_dirs).values()) == {WARNING}
+    found = list(examine([('data sets', lambda: stores.data_sets)], places))
+    assert [one.status for one in found] == [FAULT]
+    assert 'this check failed' not in found[0].found
+
+
+def test_data_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / 'cifar-10-batches-py').mkdir()
+    (tmp_path / 'mine' / 'Annotations').mkdir(parents=True)
+    real = Path.is_dir
+
+    def refuses(path):  # some look a folder deeper
+        if path.parent == tmp_path / 'mine':
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, 'is_dir', refuses)
+    closed(monkeypatch, tmp_path / 'mine')
+    found = {one.status: one for one in stores.data_sets(Places(tmp_path))}
+    assert set(found) == {OK, WARNING}
+    assert found[WARNING].found == f'cannot be looked into: 1: {tmp_path / "mine"}'
+    assert 'cifar10 in' in found[OK].found
+    closed(monkeypatch, tmp_path)
+    (one,) = examine([('data sets', lambda: stores.data_sets)], Places(tmp_path))
+    assert one.found == f'cannot read {tmp_path}: Permission denied'
+    assert 'rights' in one.fix
 
 
 def test_a_folder_of_very_many_files(tmp_path, monkeypatch):
