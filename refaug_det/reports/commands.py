@@ -28,7 +28,7 @@ def report(runs: list[Path], /, *, output: Annotated[Path, Parameter(
             backbones came from, the page has their curves, risks and spectra too.
         output: the file to write.
         baseline: backbone to take differences against (default: as refaug-det compare).
-        metric: which metric to compare (default: AP50 (11-point)).
+        metric: which metric to compare (default: as refaug-det compare).
         data_root: where the test images lie now (default: where the runs found them).
         images: how many of them to show with detections.
         resamples: of the test images, for the intervals.
