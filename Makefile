@@ -1,6 +1,7 @@
 # Two commands: `make demo` and `make test`. Both install what is missing into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2  # processes of the tests; each takes up to 2 GB
 BIN = $(VENV)/bin
 
 .PHONY: demo test lint install clean
@@ -9,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
