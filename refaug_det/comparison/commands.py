@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -38,6 +37,7 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
         Exit code, 0.
     """
     from refaug_det import figures
+    from refaug_det.answers import print_json
     from refaug_det.comparison import tables
     from refaug_det.comparison.compare import compare
     from refaug_det.tables import say, visible
@@ -53,7 +53,7 @@ def compare_runs(paths: list[Path], /, *, baseline: str | None = None, metric: s
         value = found.to_dict()
         if by:
             value[f'by_{by}'] = {part: one.to_dict()['rows'] for part, one in parts.items()}
-        print(json_format.dumps(value, indent=2, allow_nan=False))
+        print_json(value)
         return 0
 
     def draw(console: Console) -> None:
